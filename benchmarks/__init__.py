@@ -1,0 +1,1 @@
+"""Benchmarks: the pipeline beside the bare-socket floor, measured in the same run."""

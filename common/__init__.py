@@ -1,0 +1,1 @@
+"""What two or more processes share; it knows no process."""

@@ -1,0 +1,53 @@
+"""Every message type that this version can read. A type that is not here is dropped and counted, never guessed."""
+
+from typing import Union
+
+from common.events import market, system, trading, venue
+from common.events.base import Message
+
+MESSAGE_TYPES: tuple[type[Message], ...] = (
+    market.Tick,
+    market.Ticks,
+    market.Trade,
+    market.SnapshotRequested,
+    market.SnapshotReported,
+    trading.Signal,
+    trading.CancelRequested,
+    trading.SignalAcknowledged,
+    trading.OrderSubmitted,
+    trading.OrderAccepted,
+    trading.OrderRejected,
+    trading.OrderDenied,
+    trading.OrderUnknown,
+    trading.OrderPartiallyFilled,
+    trading.OrderFilled,
+    trading.OrderCancelRequested,
+    trading.OrderCancelled,
+    trading.OrderExpired,
+    trading.PositionOpened,
+    trading.PositionModified,
+    trading.PositionClosed,
+    trading.StateRequested,
+    trading.StateReported,
+    venue.SubmitOrder,
+    venue.CancelOrder,
+    venue.QueryOrder,
+    venue.ResendExecutions,
+    venue.OrderAnswered,
+    venue.RequestRefused,
+    venue.ExecutionReported,
+    venue.ExecutionsResent,
+    system.ChannelHeartbeat,
+    system.ProcessReported,
+    system.ConnectionChanged,
+)
+
+AnyMessage = Union[MESSAGE_TYPES]  # type: ignore[valid-type]  # noqa: UP007  # built from the tuple: a type is listed once
+
+
+def type_name(message_type: type[Message]) -> str:
+    """The versioned name on the wire, such as `Market.Tick.Received.v1`."""
+    return str(message_type.__struct_config__.tag)
+
+
+TYPES_BY_NAME: dict[str, type[Message]] = {type_name(message_type): message_type for message_type in MESSAGE_TYPES}

@@ -1,0 +1,280 @@
+"""Trading domain: what strategies ask for and what becomes of it. Money is `Decimal`, a string on the wire."""
+
+import enum
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from common.events.base import Count, EventId, Id, ListedMessage, Message, Name, Symbol, Text
+
+Side = Literal["buy", "sell"]
+OrderType = Literal["market", "limit"]
+TimeInForce = Literal["gtc", "ioc", "fok"]
+Liquidity = Literal["maker", "taker"]
+Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class OrderStatus(enum.StrEnum):
+    """Where an order stands: the FIX states, DENIED (never left us) and UNKNOWN (outcome not known)."""
+
+    PENDING_NEW = "pending_new"
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    PENDING_CANCEL = "pending_cancel"
+
+
+FINAL_STATUSES = frozenset(
+    {OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.DENIED}
+)
+
+
+class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Generated.v1"):
+    """A strategy's decision to trade, pushed to the executor; it is asked for once and only once by its `signal_id`.
+
+    `expires_ns`: wall time after which it must not be sent any more. `trigger_timestamp_ns`: time of its tick.
+    """
+
+    kind: ClassVar[str] = "signal"
+
+    signal_id: Id
+    strategy: Id
+    action: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce
+    expires_ns: int
+    trigger_price: float | None = None
+    trigger_timestamp_ns: int | None = None
+    confidence: Confidence | None = None
+    reduce_only: bool = False
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class CancelRequested(
+    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Cancel.Requested.v1"
+):
+    """A strategy asks the executor to cancel the order of one of its signals. Repeating it does no harm."""
+
+    kind: ClassVar[str] = "cancel"
+
+    signal_id: Id
+    strategy: Id
+
+
+class Acknowledgement(enum.StrEnum):
+    """The end of a signal, as its strategy is told."""
+
+    ACCEPTED = "accepted"  # the exchange has the order
+    REJECTED = "rejected"  # the exchange refused it
+    DENIED = "denied"  # the executor refused it; nothing was sent
+    CONFLICT = "conflict"  # the id is taken by another body; nothing was sent
+
+
+class SignalAcknowledged(
+    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Acknowledged.v1"
+):
+    """What became of a signal. Emitted by the executor once its outcome is durable, and again for each repeat."""
+
+    kind: ClassVar[str] = "signal_acknowledged"
+
+    signal_id: Id
+    strategy: Id
+    outcome: Acknowledgement
+    reason: Name | None = None  # an UPPER_CASE code
+    detail: Text | None = None
+    client_order_id: Id | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class OrderEvent(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """An order after a change, in full: each event alone tells where the order stands.
+
+    `fee` and `liquidity` belong to the last fill; `fee` is in quote units, negative for a rebate.
+    """
+
+    client_order_id: Id
+    signal_id: Id
+    strategy: Id
+    status: OrderStatus
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce
+    filled_quantity: Decimal
+    average_price: Decimal | None = None
+    last_quantity: Decimal | None = None
+    last_price: Decimal | None = None
+    fee: Decimal | None = None
+    liquidity: Liquidity | None = None
+    venue_order_id: Name | None = None
+    execution_number: Count | None = None
+    reason: Name | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class OrderSubmitted(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Submitted.v1"):
+    """The intent is durable; the order is on its way to the exchange."""
+
+    kind: ClassVar[str] = "order_submitted"
+
+
+class OrderAccepted(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Accepted.v1"):
+    """The exchange has the order."""
+
+    kind: ClassVar[str] = "order_accepted"
+
+
+class OrderRejected(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Rejected.v1"):
+    """The exchange refused the order."""
+
+    kind: ClassVar[str] = "order_rejected"
+
+
+class OrderDenied(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Denied.v1"):
+    """The order ended here; the exchange never had it."""
+
+    kind: ClassVar[str] = "order_denied"
+
+
+class OrderUnknown(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Unknown.v1"):
+    """The exchange did not answer in time: it may or may not have the order, and is being asked."""
+
+    kind: ClassVar[str] = "order_unknown"
+
+
+class OrderPartiallyFilled(
+    OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.PartiallyFilled.v1"
+):
+    """A part was filled; the rest is still working."""
+
+    kind: ClassVar[str] = "order_partially_filled"
+
+
+class OrderFilled(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Filled.v1"):
+    """The whole quantity was filled."""
+
+    kind: ClassVar[str] = "order_filled"
+
+
+class OrderCancelRequested(
+    OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.CancelRequested.v1"
+):
+    """A cancel is on its way to the exchange; a fill may still overtake it."""
+
+    kind: ClassVar[str] = "order_cancel_requested"
+
+
+class OrderCancelled(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Cancelled.v1"):
+    """The rest was cancelled on request."""
+
+    kind: ClassVar[str] = "order_cancelled"
+
+
+class OrderExpired(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Expired.v1"):
+    """The rest ended by its time in force."""
+
+    kind: ClassVar[str] = "order_expired"
+
+
+class PositionEvent(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A strategy's position in one instrument after a fill. Long above 0, short below.
+
+    `entry_price` is the average cost for one unit, 12 decimals; profits and fees are in quote units.
+    `unrealised_pnl` is marked at `mark_price`; a closed position has neither.
+    """
+
+    strategy: Id
+    quantity: Decimal
+    entry_price: Decimal | None = None
+    mark_price: Decimal | None = None
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal
+    fees: Decimal
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class PositionOpened(PositionEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Position.Opened.v1"):
+    """The position left zero, or crossed it."""
+
+    kind: ClassVar[str] = "position_opened"
+
+
+class PositionModified(PositionEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Position.Modified.v1"):
+    """The position grew or shrank."""
+
+    kind: ClassVar[str] = "position_modified"
+
+
+class PositionClosed(PositionEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Position.Closed.v1"):
+    """The position is zero again."""
+
+    kind: ClassVar[str] = "position_closed"
+
+
+class StateRequested(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Requested.v1"
+):
+    """A strategy that starts, or that missed events, asks the executor for its open orders and positions."""
+
+    kind: ClassVar[str] = "state_request"
+
+    strategy: Id
+    request_id: Id
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.strategy}"
+
+
+class OpenOrder(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A working order, as a strategy sees it."""
+
+    client_order_id: Id
+    signal_id: Id
+    exchange: Name
+    symbol: Symbol
+    status: OrderStatus
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    filled_quantity: Decimal
+    limit_price: Decimal | None = None
+
+
+class HeldPosition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A position, as a strategy sees it; the fields mean what they mean in `PositionEvent`."""
+
+    exchange: Name
+    symbol: Symbol
+    quantity: Decimal
+    realised_pnl: Decimal
+    fees: Decimal
+    entry_price: Decimal | None = None
+    mark_price: Decimal | None = None
+    unrealised_pnl: Decimal = Decimal(0)
+
+
+class StateReported(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Reported.v1"):
+    """The executor's answer, in the stream of its events: what came before it on `events` is contained in it."""
+
+    kind: ClassVar[str] = "state_reported"
+
+    strategy: Id
+    request_id: Id
+    open_orders: list[OpenOrder]
+    positions: list[HeldPosition]
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.strategy}"

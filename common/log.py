@@ -1,0 +1,62 @@
+"""Structured logs: JSON lines for files, a readable form on a terminal. Nothing per message: that is a counter."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from common.errors import WireError
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Log = structlog.typing.FilteringBoundLogger
+
+FAULT_KINDS_MAX = 1_000  # peers x kinds that are logged by name; what lies beyond is only counted
+
+
+def configure_logging(level: LogLevel) -> None:
+    """Send every log record of this process to stderr, so that stdout stays free for results."""
+    is_terminal = sys.stderr.isatty()
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if is_terminal else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def get_log(**bound: object) -> Log:
+    """A logger that carries these fields, such as `process` and `epoch`, in every record."""
+    log: Log = structlog.get_logger().bind(**bound)
+    return log
+
+
+class FaultLog:
+    """Logs each kind of unusable frame once per peer; the rest is counted by whoever dropped it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def report(self, channel: str, error: "WireError", peer: str = "-") -> None:
+        """Tell of a frame that was dropped."""
+        key = (channel, peer, error.fault.value)
+        if key in self._seen or len(self._seen) >= FAULT_KINDS_MAX:
+            return
+        self._seen.add(key)
+        self._log.warning("frame_dropped", channel=channel, peer=peer, fault=error.fault.value, reason=str(error))
+
+    def on(self, channel: str) -> "Callable[[WireError], None]":
+        """The same for one channel whose peers cannot be told apart."""
+        return lambda error: self.report(channel, error)

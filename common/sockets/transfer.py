@@ -1,0 +1,95 @@
+"""Waiting for, taking and sending frames. A full queue and silence are answers here, not exceptions."""
+
+from collections.abc import Callable
+
+import zmq
+
+from common.sockets.factory import Socket
+
+
+class Waiter:
+    """Waits until one of several sockets has something to read."""
+
+    def __init__(self, *sockets: Socket) -> None:
+        self._poller = zmq.Poller()
+        for socket in sockets:
+            self._poller.register(socket, zmq.POLLIN)
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Tell whether there is something to read, as soon as there is or the time is over."""
+        return bool(self._poller.poll(timeout_ms))
+
+
+def drain(socket: Socket, accept: Callable[[bytes], object], count_max: int) -> int:
+    """Hand over the frames that wait now, at most so many, and tell how many there were."""
+    receive, no_wait = socket.recv, zmq.DONTWAIT
+    for count in range(count_max):
+        try:
+            frame = receive(no_wait)
+        except zmq.Again:
+            return count
+        accept(frame)
+    return count_max
+
+
+def take(socket: Socket) -> bytes | None:
+    """One frame, if there is one."""
+    try:
+        return socket.recv(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+
+
+def offer(socket: Socket, frame: bytes) -> bool:
+    """Send a frame if the peer is there and has room; tell whether it was taken."""
+    try:
+        socket.send(frame, zmq.DONTWAIT)
+    except zmq.Again:
+        return False
+    return True
+
+
+def send_waiting(socket: Socket, frame: bytes) -> bool:
+    """Send a frame, wait for room as long as the socket allows, and tell whether it was taken."""
+    try:
+        socket.send(frame)
+    except zmq.Again:
+        return False
+    return True
+
+
+def take_answer(socket: Socket) -> bytes | None:
+    """The answer to the newest request of a REQ socket, if it is there; None also before the first request."""
+    try:
+        return socket.recv(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EFSM:
+            return None
+        raise
+
+
+Envelope = tuple[bytes, ...]
+
+
+def take_request(socket: Socket) -> tuple[Envelope, bytes] | None:
+    """A request and the envelope to answer in; what is not one frame from a REQ socket comes back as empty bytes."""
+    try:
+        parts = socket.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+    # A REQ sends its address, the number of its question if it correlates, an empty delimiter, and one frame.
+    is_request = len(parts) in (3, 4) and parts[-2] == b""
+    return tuple(parts[:-1]), parts[-1] if is_request else b""
+
+
+def answer(socket: Socket, envelope: Envelope, frame: bytes) -> bool:
+    """Answer a request; tell whether the asker was still there and had room."""
+    try:
+        socket.send_multipart([*envelope, frame], zmq.DONTWAIT)
+    except zmq.ZMQError as error:
+        if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            return False
+        raise
+    return True

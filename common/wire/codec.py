@@ -1,0 +1,100 @@
+"""Frames to messages and back. One frame is `topic`, one NUL, `body`; the body is one MessagePack map.
+
+Whatever bytes come in, the answer is a message or a `WireError` that names what is wrong with them.
+"""
+
+import msgspec
+
+from common.errors import WireError, WireFault
+from common.events.base import Message
+from common.events.registry import TYPES_BY_NAME, AnyMessage
+from common.wire.topics import SEPARATOR, is_topic
+
+FRAME_BYTES_MAX = 1 << 20  # 1 MiB: three times the largest batch of ticks
+
+_encode_body = msgspec.msgpack.Encoder(decimal_format="string").encode
+# For the hottest path, which explains a failure afterwards with `decode_body`.
+decode_unexplained = msgspec.msgpack.Decoder(AnyMessage).decode
+
+
+def encode(message: Message) -> bytes:
+    """Write a message as one frame on its own topic."""
+    return message.topic().encode() + SEPARATOR + _encode_body(message)
+
+
+def encode_on(prefix: bytes, message: Message) -> bytes:
+    """Write a message behind a prefix, topic and NUL, that the caller keeps ready: 0.3 µs for a tick."""
+    return prefix + _encode_body(message)
+
+
+def split(frame: bytes) -> tuple[bytes, bytes]:
+    """Take a frame apart into topic and body.
+
+    Raises:
+        WireError: It is over 1 MiB or has no topic.
+    """
+    if len(frame) > FRAME_BYTES_MAX:
+        raise WireError(WireFault.OVERSIZED, f"frame: expected up to {FRAME_BYTES_MAX} bytes, was {len(frame)}")
+    topic, separator, body = frame.partition(SEPARATOR)
+    if not separator:
+        raise WireError(WireFault.NO_TOPIC, f"frame: expected topic, NUL, body; was {frame[:40]!r}")
+    return topic, body
+
+
+def check_topic(topic: bytes) -> None:
+    """Refuse what is no topic.
+
+    Raises:
+        WireError: The bytes do not follow the topic grammar.
+    """
+    if not is_topic(topic):
+        raise WireError(WireFault.BAD_TOPIC, f"topic: expected kind.exchange.symbol, was {topic[:80]!r}")
+
+
+def decode_body(body: bytes) -> Message:
+    """Read a body as the message type that it names.
+
+    Raises:
+        WireError: It is no MessagePack map, of an unknown or newer type, or a field has another type or range.
+    """
+    try:
+        message: Message = decode_unexplained(body)
+    except msgspec.ValidationError as error:
+        raise _explain(body, error) from error
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        # ValueError: a number too large for a Decimal or an int; RecursionError: nesting without end.
+        raise WireError(WireFault.GARBAGE, f"body: expected one MessagePack map, {error}") from error
+    return message
+
+
+def decode(frame: bytes) -> Message:
+    """Read a whole frame, with every check, for everything but the hottest path.
+
+    Raises:
+        WireError: The frame, its topic or its body is not as it should be, or the body belongs to another topic.
+    """
+    topic, body = split(frame)
+    check_topic(topic)
+    message = decode_body(body)
+    expected = message.topic()
+    if expected.encode() != topic:
+        raise WireError(WireFault.OFF_TOPIC, f"topic: expected {expected} for this body, was {topic.decode()}")
+    return message
+
+
+class _TypeOnly(msgspec.Struct):
+    type: str
+
+
+_decode_type = msgspec.msgpack.Decoder(_TypeOnly).decode
+
+
+def _explain(body: bytes, error: msgspec.ValidationError) -> WireError:
+    """Tell a type that we do not know from a known type with a wrong field."""
+    try:
+        name = _decode_type(body).type
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return WireError(WireFault.MISTYPED, f"body: {error}")
+    if name in TYPES_BY_NAME:
+        return WireError(WireFault.MISTYPED, f"{name}: {error}")
+    return WireError(WireFault.UNKNOWN_TYPE, f"type: expected one that this version knows, was {name[:80]!r}")

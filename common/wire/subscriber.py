@@ -1,0 +1,217 @@
+"""The receiving end of a channel: frames in, messages out; counts what is missing, repeated, foreign or broken."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from common.errors import WireError, WireFault
+from common.events.base import ListedMessage, Message
+from common.events.market import LastValue, Ticks
+from common.events.system import TOPICS_PER_HEARTBEAT_MAX, ChannelHeartbeat
+from common.wire.codec import FRAME_BYTES_MAX, check_topic, decode_body, decode_unexplained, split
+from common.wire.sequence import Arrival, Gap, Stream
+from common.wire.topics import SEPARATOR, TopicPattern
+
+OnGap = Callable[[str, Gap], None]
+OnFault = Callable[[WireError], None]
+
+STREAMS_MAX = 100_000  # topics that one subscriber follows; what lies beyond is dropped and counted
+
+
+class _TopicStream(Stream):
+    __slots__ = ("baseline_seq", "exchange", "symbol", "topic")
+
+    def __init__(self, topic: str) -> None:
+        super().__init__()
+        _, self.exchange, self.symbol = topic.split(".", 2)
+        self.topic = topic
+        self.baseline_seq = 0
+
+
+class Subscriber:
+    """Turns the frames of one channel into messages, each at most once.
+
+    Counts are in numbers of the stream: a lost batch of 50 ticks counts 50.
+    """
+
+    def __init__(
+        self, patterns: Iterable[str], *, on_gap: OnGap | None = None, on_fault: OnFault | None = None
+    ) -> None:
+        """Prepare to listen.
+
+        Args:
+            patterns: Topic patterns; heartbeats of the channel are always listened to.
+            on_gap: Told of each hole, once, with the topic.
+            on_fault: Told of each frame that was dropped as unusable.
+        """
+        self.patterns = [TopicPattern(pattern) for pattern in patterns]
+        self.received = 0
+        self.lost = 0
+        self.counts: Counter[str] = Counter()
+        self.heartbeats = 0
+        self._streams: dict[bytes, _TopicStream] = {}
+        # The life of each publisher from which on we know all topics: there a new topic must begin with number 1.
+        self._joined_epochs: dict[str, int] = {}
+        self._lost_tails: set[bytes] = set()
+        self._on_gap = on_gap
+        self._on_fault = on_fault
+
+    def prefixes(self) -> list[bytes]:
+        """What to subscribe a socket to: the patterns first, then the heartbeats that prove them active."""
+        return [*(pattern.prefix for pattern in self.patterns), f"{ChannelHeartbeat.kind}.".encode()]
+
+    def accept(self, frame: bytes) -> Message | None:
+        """Read one frame; None when it was a heartbeat, a repeat, not asked for, or unusable."""
+        topic, _, body = frame.partition(SEPARATOR)
+        stream = self._streams.get(topic)
+        if stream is None or len(frame) > FRAME_BYTES_MAX:
+            return self._accept_unknown(frame)
+        try:
+            message: Message = decode_unexplained(body)
+        except Exception:  # noqa: BLE001  # whatever it is, decoding again names it as a WireError
+            self._explain(frame)
+            return None
+        # One comparison chain for the usual case: 60 ns instead of the 400 ns of placing it in general.
+        if (
+            type(message) is not Ticks
+            and message.seq == stream.last_seq + 1
+            and message.epoch == stream.epoch
+            and message.source == stream.source
+            and isinstance(message, ListedMessage)
+            and message.symbol == stream.symbol
+            and message.exchange == stream.exchange
+        ):
+            stream.last_seq += 1
+            self.received += 1
+            return message
+        return self._place(stream, topic, message)
+
+    @property
+    def has_lost_tail(self) -> bool:
+        """Tell whether the last messages of a topic were lost: nothing newer will correct them, ask for a snapshot."""
+        return bool(self._lost_tails)
+
+    def forget_lost_tails(self) -> None:
+        """What was lost is being asked for."""
+        self._lost_tails.clear()
+
+    def take_snapshot(self, source: str, epoch: int, values: Iterable[LastValue], *, is_join: bool) -> list[LastValue]:
+        """Start from, or catch up with, what the publisher says is its newest state.
+
+        Args:
+            source: The publisher.
+            epoch: Its life.
+            values: The newest state of each of its topics.
+            is_join: Nothing was used before this snapshot, so all of it is news.
+
+        Returns:
+            The values that are news; what is older and still on its way will be dropped.
+        """
+        news = []
+        self._joined_epochs[source] = epoch
+        for value in values:
+            topic = value.topic.encode()
+            stream = self._streams.get(topic) or self._open(topic)
+            if stream is None or (value.epoch, value.seq) < (stream.epoch, stream.last_seq):
+                continue
+            if is_join or topic in self._lost_tails:
+                stream.source, stream.epoch = source, value.epoch
+                stream.last_seq = stream.baseline_seq = value.seq
+                news.append(value)
+        self._lost_tails.clear()
+        return news
+
+    def counters(self) -> dict[str, int]:
+        """Everything counted so far, by name."""
+        return {"received": self.received, "lost": self.lost, **self.counts}
+
+    def _accept_unknown(self, frame: bytes) -> Message | None:
+        """The first frame of a topic, or a frame that may not be used."""
+        try:
+            topic, body = split(frame)
+            check_topic(topic)
+            stream = self._streams.get(topic) or self._open(topic)
+            message = decode_body(body)
+        except WireError as error:
+            self._drop(error)
+            return None
+        if isinstance(message, ChannelHeartbeat):
+            self._compare(message)
+            return None
+        if stream is None:
+            self.counts["not_subscribed"] += 1
+            return None
+        return self._place(stream, topic, message)
+
+    def _explain(self, frame: bytes) -> None:
+        try:
+            decode_body(split(frame)[1])
+        except WireError as error:
+            self._drop(error)
+
+    def _open(self, topic: bytes) -> _TopicStream | None:
+        if len(self._streams) >= STREAMS_MAX or not any(pattern.matches(topic) for pattern in self.patterns):
+            return None
+        stream = self._streams[topic] = _TopicStream(topic.decode())
+        return stream
+
+    def _place(self, stream: _TopicStream, topic: bytes, message: Message) -> Message | None:
+        expected = message.topic()
+        if expected.encode() != topic:
+            text = f"topic: expected {expected} for this body, was {topic.decode()}"
+            self._drop(WireError(WireFault.OFF_TOPIC, text))
+            return None
+        if message.source != stream.source:
+            if stream.source:
+                # Two publishers share a topic: each has its own numbers, so start over rather than see false gaps.
+                self.counts["source_changes"] += 1
+            stream.source, stream.epoch, stream.last_seq, stream.baseline_seq = message.source, 0, 0, 0
+        count = message.count if isinstance(message, Ticks) else 1
+        first_seq = message.seq - count + 1
+        arrival, gap = stream.place(message.epoch, first_seq, message.seq)
+        if arrival is Arrival.FIRST and first_seq > 1 and self._joined_epochs.get(message.source) == message.epoch:
+            gap = Gap(1, first_seq - 1)
+        if arrival is Arrival.DUPLICATE:
+            self.counts["older_than_snapshot" if message.seq <= stream.baseline_seq else "duplicates"] += count
+            return None
+        if arrival is Arrival.OLD_EPOCH:
+            self.counts["old_epoch"] += count
+            return None
+        if arrival is Arrival.NEW_EPOCH:
+            self.counts["epoch_changes"] += 1
+            stream.baseline_seq = 0
+        if gap is not None:
+            self._report(stream, gap)
+        self.received += count
+        return message
+
+    def _compare(self, heartbeat: ChannelHeartbeat) -> None:
+        """Look for messages that were sent but never arrived, behind the last one of each topic."""
+        self.heartbeats += 1
+        is_joined = self._joined_epochs.get(heartbeat.source) == heartbeat.epoch
+        for topic, last_seq in heartbeat.sequences.items():
+            stream = self._streams.get(topic.encode()) or self._open(topic.encode())
+            if stream is None:
+                continue
+            if stream.epoch == 0:
+                # Before we joined, what was sent is past and not lost.
+                stream.source, stream.epoch = heartbeat.source, heartbeat.epoch
+                stream.last_seq = 0 if is_joined else last_seq
+            is_same_life = stream.source == heartbeat.source and stream.epoch == heartbeat.epoch
+            if is_same_life and last_seq > stream.last_seq:
+                gap = Gap(stream.last_seq + 1, last_seq)
+                stream.last_seq = last_seq
+                self._lost_tails.add(topic.encode())
+                self._report(stream, gap)
+        if len(heartbeat.sequences) < TOPICS_PER_HEARTBEAT_MAX:
+            self._joined_epochs[heartbeat.source] = heartbeat.epoch
+
+    def _report(self, stream: _TopicStream, gap: Gap) -> None:
+        self.counts["gaps"] += 1
+        self.lost += gap.missing_count
+        if self._on_gap is not None:
+            self._on_gap(stream.topic, gap)
+
+    def _drop(self, error: WireError) -> None:
+        self.counts[error.fault.value] += 1
+        if self._on_fault is not None:
+            self._on_fault(error)

@@ -1,0 +1,28 @@
+"""`tickpulse exchange`, also `python -m exchange`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from common.command import Command, load_config, run_options
+from common.process import run_process
+from exchange.config import ExchangeConfig
+from exchange.service import ExchangeService
+
+
+@click.command(cls=Command)
+@run_options
+def exchange(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...]) -> None:
+    """Place orders at the simulated venue, each at most once, and report executions.
+
+    Binds the orders and executions channels and keeps its ledger in DIR/state/ledger.sqlite. The venue fills orders
+    against the ticks of the gateway; fees and latencies are in the table [exchange.simulated] of the config.
+    """
+    config = load_config(config_path, run_dir, assignments)
+    section = config.section("exchange", ExchangeConfig)
+    sys.exit(run_process("exchange", "exchange", config, lambda process: ExchangeService(process, section)))
+
+
+if __name__ == "__main__":
+    exchange()

@@ -1,0 +1,136 @@
+"""`tickpulse ledger`: what was really ordered and executed, from the exchange's own file."""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from common.clock import NS_PER_S
+from common.command import Command, load_config, run_options
+from exchange.ledger_reading import read_ledger
+from exchange.ledger_schema import LEDGER_NAME
+
+ROWS_DEFAULT = 20
+
+Row = dict[str, Any]
+Column = tuple[str, Callable[[Row], object]]
+
+_ORDER_COLUMNS: tuple[Column, ...] = (
+    ("number", lambda row: row["arrival_number"]),
+    ("answered (UTC)", lambda row: _time(row["answered_ns"])),
+    ("client_order_id", lambda row: row["client_order_id"]),
+    ("instrument", lambda row: f"{row['exchange']}.{row['symbol']}"),
+    ("side", lambda row: row["side"]),
+    ("type", lambda row: f"{row['order_type']} {row['time_in_force']}"),
+    ("quantity", lambda row: row["quantity"]),
+    ("limit", lambda row: row["limit_price"]),
+    ("filled", lambda row: row["filled_quantity"]),
+    ("status", lambda row: row["status"]),
+    ("reason", lambda row: row["reason"]),
+    ("submitted", lambda row: f"{row['submissions']} x"),
+)
+_EXECUTION_COLUMNS: tuple[Column, ...] = (
+    ("number", lambda row: row["execution_number"]),
+    ("time (UTC)", lambda row: _time(row["timestamp_ns"])),
+    ("client_order_id", lambda row: row["client_order_id"]),
+    ("instrument", lambda row: f"{row['exchange']}.{row['symbol']}"),
+    ("what", lambda row: row["execution_type"]),
+    ("side", lambda row: row["side"]),
+    ("quantity", lambda row: row["quantity"]),
+    ("price", lambda row: row["price"]),
+    ("fee", lambda row: row["fee"]),
+    ("as", lambda row: row["liquidity"]),
+    ("left", lambda row: row["leaves_quantity"]),
+    ("reason", lambda row: row["reason"]),
+)
+
+EPILOG = """\b
+Examples:
+  tickpulse ledger                          the newest orders of ./run
+  tickpulse ledger --executions --limit 50  the newest fills, cancels and expiries
+  tickpulse ledger --json | jq .summary     counts, for a script
+
+The file is only read, so this is safe while the exchange runs. `submitted 2 x` is an order that was sent twice and
+made once; `duplicate orders` counts those that were made twice, and must be 0.
+
+Exit codes: 0 ok, 3 there is no ledger yet, 78 the file is no ledger or the config is wrong.
+"""
+
+
+@click.command(cls=Command, epilog=EPILOG)
+@click.option("--executions", "shows_executions", is_flag=True, help="List executions instead of orders.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help=f"Only the newest N rows.  [default: {ROWS_DEFAULT}; with --json: all]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: orders, executions, summary.")
+@run_options
+def ledger(
+    *,
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    shows_executions: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Show what was really ordered and executed, from the exchange's own record.
+
+    Newest last. The summary counts the whole file, whatever is listed.
+    """
+    run_directory = load_config(config_path, run_dir, assignments).run_directory()
+    contents = read_ledger(run_directory.file("state", LEDGER_NAME))
+    if as_json:
+        _print_json(contents, limit)
+    else:
+        part = "executions" if shows_executions else "orders"
+        _print_table(contents, part, ROWS_DEFAULT if limit is None else limit)
+
+
+def format_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """Lay rows out in aligned columns; what is absent is a dash."""
+    cells = [[title for title, _ in columns]]
+    cells += [["-" if (value := read(row)) is None else str(value) for _, read in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def format_summary(summary: Row) -> str:
+    """The counts in one line."""
+    filled = ", ".join(f"{quantity} {name}" for name, quantity in summary["filled_quantity"].items()) or "nothing"
+    return (
+        f"{summary['orders']} orders ({summary['accepted']} accepted, {summary['rejected']} rejected), "
+        f"{summary['repeats']} repeats, {summary['duplicate_orders']} duplicate orders, "
+        f"{summary['overfilled_orders']} overfilled, {summary['executions']} executions, filled: {filled}"
+    )
+
+
+def _print_json(contents: Row, limit: int | None) -> None:
+    for part in ("orders", "executions"):
+        contents[part] = _newest(contents[part], limit)
+    sys.stdout.buffer.write(msgspec.json.encode(contents) + b"\n")
+
+
+def _print_table(contents: Row, part: str, limit: int) -> None:
+    columns = _EXECUTION_COLUMNS if part == "executions" else _ORDER_COLUMNS
+    rows = _newest(contents[part], limit)
+    if rows:
+        click.echo(format_table(columns, rows))
+        click.echo()
+    click.echo(format_summary(contents["summary"]))
+
+
+def _newest(rows: list[Row], limit: int | None) -> list[Row]:
+    return rows if limit is None else rows[max(0, len(rows) - limit) :]
+
+
+def _time(timestamp_ns: int) -> str:
+    moment = datetime.fromtimestamp(timestamp_ns // NS_PER_S, tz=UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{timestamp_ns % NS_PER_S // 1000:06d}"

@@ -1,0 +1,176 @@
+"""The exchange gateway's sockets, ledger file and loop. What becomes of an order is decided by desk and venue."""
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from common.clock import NS_PER_MS, NS_PER_US
+from common.errors import WireError, WireFault
+from common.events.base import DRAFT, Message
+from common.events.market import Tick, Ticks, Trade
+from common.events.venue import (
+    CancelOrder,
+    ExecutionReported,
+    OrderAnswered,
+    QueryOrder,
+    RequestRefused,
+    ResendExecutions,
+    SubmitOrder,
+)
+from common.metrics import Latency
+from common.process import Process
+from common.sockets.market import MarketChannel
+from common.sockets.transfer import Envelope, Waiter, answer, take_request
+from common.wire import codec
+from exchange.config import ExchangeConfig
+from exchange.desk import OrderDesk
+from exchange.ledger import Ledger
+from exchange.simulated.venue import SimulatedVenue
+
+LEDGER_NAME = "ledger.sqlite"
+REQUESTS_PER_TURN_MAX = 64
+MARKET_FRAMES_PER_TURN_MAX = 2_000
+# Answers that wait for their simulated latency. Each belongs to a request in flight, of which an executor has one.
+DELAYED_ANSWERS_MAX = 10_000
+_REQUESTS = (SubmitOrder, CancelOrder, QueryOrder, ResendExecutions)
+
+
+class ExchangeService:
+    """Moves frames between the sockets and the order desk."""
+
+    def __init__(self, process: Process, config: ExchangeConfig) -> None:
+        self._process = process
+        self._config = config
+        self._clock = process.clock
+        self._counts: Counter[str] = Counter()
+        self._delayed: list[tuple[int, int, Envelope, bytes]] = []
+        self._answer_number = 0
+        self._has_waiting_market = False
+        self._next_heartbeat_ns = 0
+        self._is_stopping = False
+
+    def open(self) -> None:
+        """Open the ledger, rebuild the venue from it, then bind."""
+        process, sockets = self._process, self._process.sockets
+        self._ledger = Ledger(process.run_directory.file("state", LEDGER_NAME), process.settings.run.synchronous)
+        venue = SimulatedVenue(self._config.simulated, process.config.instruments())
+        self._desk = OrderDesk(venue, self._ledger)
+        self._market = MarketChannel(
+            sockets,
+            market_endpoint=process.endpoint("market"),
+            snapshots_endpoint=process.endpoint("snapshots"),
+            patterns=["tick.*.*", "trade.*.*"],
+            name=process.source,
+            epoch=process.epoch,
+            clock=self._clock,
+            log=process.log,
+        )
+        self._executions = process.publisher("executions", sockets.bind_publisher(process.endpoint("executions")).send)
+        self._requests = sockets.bind_router(process.endpoint("orders"))
+        self._waiter = Waiter(self._requests)
+
+    def turn(self, timeout_ms: int) -> None:
+        """Requests first; then the market, which may fill what they brought; then what is due by time."""
+        if not self._has_waiting_market:
+            self._waiter.wait(min(timeout_ms, self._config.market_interval_ms))
+        for _ in range(REQUESTS_PER_TURN_MAX):
+            taken = take_request(self._requests)
+            if taken is None:
+                break
+            self._on_request(*taken)
+        self._send_delayed()
+        count = self._market.drain(self._on_market, self._on_market, MARKET_FRAMES_PER_TURN_MAX)
+        self._has_waiting_market = count == MARKET_FRAMES_PER_TURN_MAX
+        now_ns = self._clock.now_ns()
+        due_ns = self._desk.next_due_ns()
+        # Only when no tick waits: the order must meet the market as it was when it came in, not as it is later.
+        if due_ns is not None and now_ns >= due_ns and not self._has_waiting_market:
+            self._publish(self._desk.advance(now_ns))
+        if now_ns >= self._next_heartbeat_ns:
+            self._executions.heartbeat(now_ns)
+            self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
+
+    def readiness(self) -> str | None:
+        """Ready when the ledger is open and the market known. Requests are answered before, too."""
+        return None if self._market.is_joined else "the gateway's snapshot"
+
+    def counters(self) -> dict[str, int]:
+        """What was asked, answered and executed."""
+        return {**self._counts, **self._market.counters()}
+
+    def latencies(self) -> Mapping[str, Latency]:
+        """None here: the executor measures the whole path."""
+        return {}
+
+    def begin_stop(self) -> None:
+        """Answer what was asked; the next request finds no one, which is no answer and therefore unknown."""
+        self._is_stopping = True
+
+    def is_settled(self) -> bool:
+        """Every delayed answer has left."""
+        return not self._delayed
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if hasattr(self, "_ledger"):
+            self._ledger.close()
+
+    def _on_request(self, envelope: Envelope, frame: bytes) -> None:
+        now_ns = self._clock.now_ns()
+        try:
+            request = codec.decode(frame)
+            if not isinstance(request, _REQUESTS):
+                raise WireError(WireFault.UNEXPECTED, f"orders: expected an order request, was {request.topic()}")
+        except WireError as error:
+            self._refuse(envelope, error, now_ns)
+            return
+        self._counts[f"requests_{request.kind}"] += 1
+        reply = self._desk.handle(request, now_ns)
+        if isinstance(reply, OrderAnswered):
+            self._counts[f"answers_{reply.outcome.value}"] += 1
+        self._answer(envelope, reply, now_ns)
+
+    def _refuse(self, envelope: Envelope, error: WireError, now_ns: int) -> None:
+        self._counts[error.fault.value] += 1
+        self._process.faults.report("orders", error, peer=envelope[0].hex())
+        reason = error.fault.value.upper()
+        self._answer(
+            envelope, RequestRefused(**DRAFT, timestamp_ns=now_ns, reason=reason, detail=str(error)[:400]), now_ns
+        )
+
+    def _answer(self, envelope: Envelope, reply: Message, now_ns: int) -> None:
+        frame = codec.encode(reply)
+        latency_ns = self._config.simulated.response_latency_us * NS_PER_US
+        if not latency_ns:
+            self._send(envelope, frame)
+        elif len(self._delayed) >= DELAYED_ANSWERS_MAX:
+            self._counts["answers_dropped"] += 1
+        else:
+            self._answer_number += 1
+            heapq.heappush(self._delayed, (now_ns + latency_ns, self._answer_number, envelope, frame))
+
+    def _send_delayed(self) -> None:
+        now_ns = self._clock.now_ns()
+        while self._delayed and self._delayed[0][0] <= now_ns:
+            _, _, envelope, frame = heapq.heappop(self._delayed)
+            self._send(envelope, frame)
+
+    def _send(self, envelope: Envelope, frame: bytes) -> None:
+        if not answer(self._requests, envelope, frame):
+            self._counts["answers_undeliverable"] += 1
+
+    def _on_market(self, message: Message) -> None:
+        if not isinstance(message, Tick | Ticks | Trade):
+            return
+        try:
+            executions = self._desk.market(message)
+        except ValueError:
+            self._counts["ticks_malformed"] += 1
+            return
+        if executions:
+            self._publish(executions)
+
+    def _publish(self, executions: Sequence[ExecutionReported]) -> None:
+        for execution in executions:
+            self._counts[f"executions_{execution.execution_type.value}"] += 1
+            self._executions.publish(execution)

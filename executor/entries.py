@@ -1,0 +1,149 @@
+"""What the journal holds: every fact that changed what the executor knows, in the order in which it learned it.
+
+State is a fold over these entries (`book.Book.apply`), so the journal alone rebuilds it.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from common.events.trading import Acknowledgement, OrderStatus, Signal
+from common.events.venue import AnswerOutcome, ExecutionReported
+
+
+class Entry(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
+    """One fact. `timestamp_ns` is when the executor learned it."""
+
+    timestamp_ns: int
+
+    @property
+    def subject(self) -> str:
+        """What the fact is about; for some kinds the journal admits a subject once only."""
+        raise NotImplementedError
+
+
+class OrderIntended(Entry, frozen=True, tag="intent", omit_defaults=True):
+    """A signal passed every check: its order may be sent from now on, under this id and no other."""
+
+    signal: Signal
+    client_order_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.signal.signal_id
+
+
+class SignalDenied(Entry, frozen=True, tag="denied", omit_defaults=True, kw_only=True):
+    """A signal was refused; nothing was and nothing will be sent for it. `signal` is absent if it could not be read."""
+
+    signal_id: str
+    strategy: str
+    exchange: str
+    symbol: str
+    digest: str
+    reason: str
+    detail: str
+    signal: Signal | None = None
+
+    @property
+    def subject(self) -> str:
+        return self.signal_id
+
+
+class SignalConflicted(Entry, frozen=True, tag="conflict", omit_defaults=True, kw_only=True):
+    """A signal came under an id that another body has."""
+
+    signal_id: str
+    digest: str
+
+    @property
+    def subject(self) -> str:
+        return self.signal_id
+
+
+class OrderAnswerTaken(Entry, frozen=True, tag="answer", omit_defaults=True, kw_only=True):
+    """The exchange told what it did with an order, or where it stands."""
+
+    client_order_id: str
+    outcome: AnswerOutcome
+    status: OrderStatus | None = None
+    venue_order_id: str | None = None
+    reason: str | None = None
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class OrderUnanswered(Entry, frozen=True, tag="unanswered", omit_defaults=True):
+    """The exchange did not answer in time: it may or may not have the order."""
+
+    client_order_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class OrderAbandoned(Entry, frozen=True, tag="abandoned", omit_defaults=True):
+    """The signal expired before the exchange had the order; it will not be sent."""
+
+    client_order_id: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class CancelIntended(Entry, frozen=True, tag="cancel", omit_defaults=True):
+    """The strategy wants the rest of an order cancelled."""
+
+    client_order_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class CancelRefused(Entry, frozen=True, tag="cancel_refused", omit_defaults=True):
+    """The exchange could not cancel; executions tell why."""
+
+    client_order_id: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class ExecutionTaken(Entry, frozen=True, tag="execution", omit_defaults=True):
+    """An execution report of the exchange, and the price that the position was marked at when it came."""
+
+    report: ExecutionReported
+    mark_price: Decimal | None = None
+
+    @property
+    def subject(self) -> str:
+        return str(self.report.execution_number)
+
+
+AnyEntry = (
+    OrderIntended
+    | SignalDenied
+    | SignalConflicted
+    | OrderAnswerTaken
+    | OrderUnanswered
+    | OrderAbandoned
+    | CancelIntended
+    | CancelRefused
+    | ExecutionTaken
+)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The recorded end of a signal."""
+
+    outcome: Acknowledgement
+    reason: str | None = None
+    detail: str | None = None

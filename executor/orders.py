@@ -1,0 +1,135 @@
+"""An order and its legal moves: one table, everything else is refused."""
+
+import enum
+from decimal import Decimal
+
+import msgspec
+
+from common.errors import FatalError
+from common.events.trading import FINAL_STATUSES, OrderStatus, Signal
+from common.money import EXACT, ROUNDING, SPLIT_STEP, ZERO
+
+
+class Move(enum.Enum):
+    """What can happen to an order."""
+
+    ACCEPTED = enum.auto()
+    REJECTED = enum.auto()
+    UNANSWERED = enum.auto()
+    ABANDONED = enum.auto()
+    PARTIALLY_FILLED = enum.auto()
+    FILLED = enum.auto()
+    CANCEL_REQUESTED = enum.auto()
+    CANCEL_REFUSED = enum.auto()
+    CANCELLED = enum.auto()
+    EXPIRED = enum.auto()
+
+
+class IllegalMoveError(FatalError):
+    """The journal or the exchange tells something that cannot happen; state is not trusted any more."""
+
+
+_S, _M = OrderStatus, Move
+# Every legal move and no other. A fill may overtake the answer to our order, and our cancel: the venue decides.
+NEXT_STATUS = {
+    (_S.PENDING_NEW, _M.ACCEPTED): _S.ACCEPTED,
+    (_S.PENDING_NEW, _M.REJECTED): _S.REJECTED,
+    (_S.PENDING_NEW, _M.UNANSWERED): _S.UNKNOWN,
+    (_S.PENDING_NEW, _M.ABANDONED): _S.DENIED,
+    (_S.PENDING_NEW, _M.PARTIALLY_FILLED): _S.PARTIALLY_FILLED,
+    (_S.PENDING_NEW, _M.FILLED): _S.FILLED,
+    (_S.PENDING_NEW, _M.CANCELLED): _S.CANCELLED,
+    (_S.PENDING_NEW, _M.EXPIRED): _S.EXPIRED,
+    (_S.UNKNOWN, _M.ACCEPTED): _S.ACCEPTED,
+    (_S.UNKNOWN, _M.REJECTED): _S.REJECTED,
+    (_S.UNKNOWN, _M.ABANDONED): _S.DENIED,
+    (_S.UNKNOWN, _M.PARTIALLY_FILLED): _S.PARTIALLY_FILLED,
+    (_S.UNKNOWN, _M.FILLED): _S.FILLED,
+    (_S.UNKNOWN, _M.CANCELLED): _S.CANCELLED,
+    (_S.UNKNOWN, _M.EXPIRED): _S.EXPIRED,
+    (_S.ACCEPTED, _M.PARTIALLY_FILLED): _S.PARTIALLY_FILLED,
+    (_S.ACCEPTED, _M.FILLED): _S.FILLED,
+    (_S.ACCEPTED, _M.CANCEL_REQUESTED): _S.PENDING_CANCEL,
+    (_S.ACCEPTED, _M.CANCELLED): _S.CANCELLED,
+    (_S.ACCEPTED, _M.EXPIRED): _S.EXPIRED,
+    (_S.PARTIALLY_FILLED, _M.PARTIALLY_FILLED): _S.PARTIALLY_FILLED,
+    (_S.PARTIALLY_FILLED, _M.FILLED): _S.FILLED,
+    (_S.PARTIALLY_FILLED, _M.CANCEL_REQUESTED): _S.PENDING_CANCEL,
+    (_S.PARTIALLY_FILLED, _M.CANCELLED): _S.CANCELLED,
+    (_S.PARTIALLY_FILLED, _M.EXPIRED): _S.EXPIRED,
+    (_S.PENDING_CANCEL, _M.PARTIALLY_FILLED): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _M.FILLED): _S.FILLED,
+    (_S.PENDING_CANCEL, _M.CANCELLED): _S.CANCELLED,
+    (_S.PENDING_CANCEL, _M.EXPIRED): _S.EXPIRED,
+    (_S.PENDING_CANCEL, _M.CANCEL_REFUSED): _S.ACCEPTED,
+}
+
+UNANSWERED_STATUSES = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One order, with the signal that it came from. `filled_cost` is the sum of price times quantity of its fills."""
+
+    client_order_id: str
+    signal: Signal
+    status: OrderStatus = OrderStatus.PENDING_NEW
+    filled_quantity: Decimal = ZERO
+    filled_cost: Decimal = ZERO
+    venue_order_id: str | None = None
+    reason: str | None = None
+    is_cancel_wanted: bool = False
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing can happen to it any more."""
+        return self.status in FINAL_STATUSES
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Tell whether the exchange has not said yet that it has the order."""
+        return self.status in UNANSWERED_STATUSES
+
+    @property
+    def leaves_quantity(self) -> Decimal:
+        """What is not filled yet."""
+        return EXACT.subtract(self.signal.quantity, self.filled_quantity)
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Cost of one filled unit, 12 decimals; None before the first fill."""
+        if not self.filled_quantity:
+            return None
+        return ROUNDING.divide(self.filled_cost, self.filled_quantity).quantize(SPLIT_STEP, context=ROUNDING)
+
+    def after(self, move: Move, *, venue_order_id: str | None = None, reason: str | None = None) -> "Order":
+        """The order after something happened to it.
+
+        Raises:
+            IllegalMoveError: It cannot happen in this state.
+        """
+        status = NEXT_STATUS.get((self.status, move))
+        if status is None:
+            raise IllegalMoveError(f"order {self.client_order_id}: {move.name} cannot follow {self.status.value}")
+        if status is OrderStatus.ACCEPTED and self.filled_quantity:
+            status = OrderStatus.PARTIALLY_FILLED  # a refused cancel leaves the order as filled as it was
+        return msgspec.structs.replace(
+            self, status=status, venue_order_id=venue_order_id or self.venue_order_id, reason=reason or self.reason
+        )
+
+    def after_fill(self, quantity: Decimal, price: Decimal) -> "Order":
+        """The order after a fill.
+
+        Raises:
+            IllegalMoveError: It is filled, or would be filled beyond its quantity.
+        """
+        leaves = EXACT.subtract(self.leaves_quantity, quantity)
+        if not (quantity > 0 and leaves >= 0):
+            raise IllegalMoveError(
+                f"order {self.client_order_id}: expected a fill of 0 to {self.leaves_quantity}, was {quantity}"
+            )
+        moved = self.after(Move.PARTIALLY_FILLED if leaves else Move.FILLED)
+        return msgspec.structs.replace(
+            moved,
+            filled_quantity=EXACT.add(self.filled_quantity, quantity),
+            filled_cost=EXACT.add(self.filled_cost, EXACT.multiply(quantity, price)),
+        )

@@ -1,0 +1,186 @@
+"""What a signal must pass before it becomes an order. Each refusal has a reason code; nothing is rounded or guessed."""
+
+import enum
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from common.clock import NS_PER_MS
+from common.events.trading import Signal
+from common.instruments import Instrument
+from common.money import EXACT, is_bounded, is_multiple
+
+
+class Reason(enum.StrEnum):
+    """Why a signal was denied; in the journal and in its acknowledgement."""
+
+    MALFORMED = "MALFORMED"
+    CONFLICT = "CONFLICT"
+    UNKNOWN_INSTRUMENT = "UNKNOWN_INSTRUMENT"
+    INVALID_QUANTITY = "INVALID_QUANTITY"
+    OFF_LOT = "OFF_LOT"
+    BELOW_MIN_QUANTITY = "BELOW_MIN_QUANTITY"
+    ABOVE_MAX_QUANTITY = "ABOVE_MAX_QUANTITY"
+    MISSING_LIMIT_PRICE = "MISSING_LIMIT_PRICE"
+    UNEXPECTED_LIMIT_PRICE = "UNEXPECTED_LIMIT_PRICE"
+    INVALID_LIMIT_PRICE = "INVALID_LIMIT_PRICE"
+    OFF_TICK = "OFF_TICK"
+    EXPIRED = "EXPIRED"
+    NO_REFERENCE = "NO_REFERENCE"
+    STALE_REFERENCE = "STALE_REFERENCE"
+    BELOW_MIN_NOTIONAL = "BELOW_MIN_NOTIONAL"
+    ABOVE_MAX_NOTIONAL = "ABOVE_MAX_NOTIONAL"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    QUEUE_FULL = "QUEUE_FULL"
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What the market showed last: prices in quote units, the time when the gateway made it."""
+
+    bid: Decimal | None
+    ask: Decimal | None
+    last: Decimal | None
+    timestamp_ns: int
+
+    def price(self, side: str) -> Decimal | None:
+        """What an order of this side would meet; the last price where that side is empty."""
+        return (self.ask if side == "buy" else self.bid) or self.last
+
+    def mark(self) -> Decimal | None:
+        """The middle of bid and ask, or the last price."""
+        if self.bid is None or self.ask is None:
+            return self.last
+        return EXACT.multiply(EXACT.add(self.bid, self.ask), Decimal("0.5"))
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal and everything that its checks look at."""
+
+    signal: Signal
+    instrument: Instrument
+    reference: Reference | None
+    held_quantity: Decimal
+    waiting_count: int
+    waiting_count_max: int
+    reference_age_ns_max: int
+    now_ns: int
+
+    @property
+    def notional(self) -> Decimal | None:
+        """Value in quote units at the limit price, or at what the market shows."""
+        signal = self.signal
+        price = signal.limit_price if signal.limit_price is not None else None
+        if price is None and self.reference is not None:
+            price = self.reference.price(signal.action)
+        return None if price is None else EXACT.multiply(signal.quantity, price)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A reason code, and what was expected and was there."""
+
+    reason: Reason
+    detail: str
+
+
+Check = Callable[[Case], Refusal | None]
+
+
+def find_refusal(case: Case) -> Refusal | None:
+    """The first reason to deny a signal, in a fixed order; None when it may become an order."""
+    for check in CHECKS:
+        refusal = check(case)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def check_quantity(case: Case) -> Refusal | None:
+    """Finite, above zero, a whole number of lots, within the instrument's limits."""
+    quantity, instrument = case.signal.quantity, case.instrument
+    if not (is_bounded(quantity) and quantity > 0):
+        return Refusal(Reason.INVALID_QUANTITY, f"quantity: expected a finite amount above 0, was {quantity}")
+    if not is_multiple(quantity, instrument.lot_size):
+        return Refusal(Reason.OFF_LOT, f"quantity: expected a multiple of {instrument.lot_size}, was {quantity}")
+    if quantity < instrument.quantity_floor:
+        return Refusal(Reason.BELOW_MIN_QUANTITY, f"quantity: expected {instrument.quantity_floor} or more: {quantity}")
+    if quantity > instrument.max_quantity:
+        return Refusal(Reason.ABOVE_MAX_QUANTITY, f"quantity: expected up to {instrument.max_quantity}, was {quantity}")
+    return None
+
+
+def check_limit_price(case: Case) -> Refusal | None:
+    """Present for a limit order and only there, finite, above zero, a whole number of ticks."""
+    price, tick_size = case.signal.limit_price, case.instrument.tick_size
+    if case.signal.order_type == "market":
+        is_absent = price is None
+        return None if is_absent else Refusal(Reason.UNEXPECTED_LIMIT_PRICE, f"market order with limit price {price}")
+    if price is None:
+        return Refusal(Reason.MISSING_LIMIT_PRICE, "limit order without limit_price")
+    if not (is_bounded(price) and price > 0):
+        return Refusal(Reason.INVALID_LIMIT_PRICE, f"limit_price: expected a finite amount above 0, was {price}")
+    if not is_multiple(price, tick_size):
+        return Refusal(Reason.OFF_TICK, f"limit_price: expected a multiple of {tick_size}, was {price}")
+    return None
+
+
+def check_expiry(case: Case) -> Refusal | None:
+    """Not over yet."""
+    if case.now_ns < case.signal.expires_ns:
+        return None
+    late_ms = (case.now_ns - case.signal.expires_ns) / NS_PER_MS
+    return Refusal(Reason.EXPIRED, f"expires_ns: the signal expired {late_ms:.1f} ms ago")
+
+
+def check_reference(case: Case) -> Refusal | None:
+    """The market is known, and fresh."""
+    reference = case.reference
+    if reference is None or reference.price(case.signal.action) is None:
+        return Refusal(Reason.NO_REFERENCE, f"no market price of {case.instrument.name} is known")
+    age_ns = case.now_ns - reference.timestamp_ns
+    if age_ns <= case.reference_age_ns_max:
+        return None
+    expected_ms, age_ms = case.reference_age_ns_max / NS_PER_MS, age_ns / NS_PER_MS
+    return Refusal(Reason.STALE_REFERENCE, f"market price: expected up to {expected_ms:.0f} ms old, was {age_ms:.0f}")
+
+
+def check_notional(case: Case) -> Refusal | None:
+    """Quantity times price within the instrument's limits."""
+    notional, instrument = case.notional, case.instrument
+    if notional is None:
+        return Refusal(Reason.NO_REFERENCE, f"no price of {instrument.name} to value the order with")
+    if notional < instrument.min_notional:
+        return Refusal(Reason.BELOW_MIN_NOTIONAL, f"notional: expected {instrument.min_notional} or more: {notional}")
+    if notional > instrument.max_notional:
+        return Refusal(Reason.ABOVE_MAX_NOTIONAL, f"notional: expected up to {instrument.max_notional}, was {notional}")
+    return None
+
+
+def check_reduce_only(case: Case) -> Refusal | None:
+    """A reducing order is against the position and no larger than it."""
+    if not case.signal.reduce_only:
+        return None
+    reducible = case.held_quantity if case.signal.action == "sell" else -case.held_quantity
+    if case.signal.quantity <= reducible:
+        return None
+    return Refusal(
+        Reason.REDUCE_ONLY, f"reduce_only {case.signal.action} {case.signal.quantity}, held {case.held_quantity}"
+    )
+
+
+def check_queue(case: Case) -> Refusal | None:
+    """The exchange is keeping up."""
+    if case.waiting_count < case.waiting_count_max:
+        return None
+    return Refusal(Reason.QUEUE_FULL, f"{case.waiting_count} orders wait for the exchange to answer")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_quantity,
+    check_limit_price,
+    check_expiry,
+    check_reference,
+    check_notional,
+    check_reduce_only,
+    check_queue,
+)

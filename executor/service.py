@@ -1,0 +1,157 @@
+"""The executor's sockets, journal file and loop. What to do is decided in `core`."""
+
+from collections.abc import Mapping
+
+from common.clock import NS_PER_MS
+from common.errors import WireError
+from common.events.trading import CancelRequested, Signal, StateRequested
+from common.events.venue import ExecutionReported
+from common.metrics import Latency
+from common.process import Process
+from common.sockets.transfer import Waiter, drain, offer, take_answer
+from common.wire import codec
+from common.wire.subscriber import Subscriber
+from executor.config import ExecutorConfig
+from executor.core import Executor
+from executor.intake import UnreadableSignal, read_pushed
+from executor.journal import SqliteJournal
+from executor.references import NewestTicks
+from executor.request_line import Request
+
+JOURNAL_NAME = "journal.sqlite"
+# Frames of one channel per turn: a flood on one may delay the others by a few ms, not starve them.
+FRAMES_PER_TURN_MAX = 64
+
+
+class ExecutorService:
+    """Moves frames between the sockets and the deciding core."""
+
+    def __init__(self, process: Process, config: ExecutorConfig) -> None:
+        self._process = process
+        self._config = config
+        self._clock = process.clock
+        self._is_stopping = False
+        self._has_waiting_signals = False
+        self._next_heartbeat_ns = 0
+        self._dropped = 0
+
+    def open(self) -> None:
+        """Open the journal, then the sockets, then ask the exchange for what the journal does not know."""
+        process, sockets = self._process, self._process.sockets
+        instruments = process.config.instruments()
+        self._journal = SqliteJournal(
+            process.run_directory.file("state", JOURNAL_NAME), process.settings.run.synchronous
+        )
+        self._signals = sockets.bind_puller(process.endpoint("signals"))
+        self._events = process.publisher("events", sockets.bind_publisher(process.endpoint("events")).send)
+        self._orders = sockets.connect_requester(process.endpoint("orders"))
+        self._execution_reports = Subscriber(["execution.*.*"], on_fault=process.faults.on("executions"))
+        self._executions = sockets.connect_subscriber(
+            process.endpoint("executions"), self._execution_reports.prefixes()
+        )
+        self._references = NewestTicks(sockets, process.endpoint("market"), instruments, process.faults)
+        self._waiter = Waiter(self._orders, self._signals, self._executions)
+        self._exchange_waiter = Waiter(self._orders, self._executions)
+        self._core = Executor(
+            epoch=process.epoch,
+            config=self._config,
+            instruments=instruments,
+            journal=self._journal,
+            find_reference=self._references.find,
+            send=self._send,
+            publish=self._events.publish,
+        )
+        self._core.recover(self._clock.now_ns())
+
+    def turn(self, timeout_ms: int) -> None:
+        """Answers first: they free the line for the next order. Then signals, then executions."""
+        takes_signals = self._core.is_recovered and not self._is_stopping
+        waiter = self._waiter if takes_signals else self._exchange_waiter
+        waiter.wait(0 if self._has_waiting_signals else timeout_ms)
+        if (frame := take_answer(self._orders)) is not None:
+            self._on_answer_frame(frame)
+        if takes_signals:
+            count = drain(self._signals, self._on_pushed_frame, FRAMES_PER_TURN_MAX)
+            self._has_waiting_signals = count == FRAMES_PER_TURN_MAX
+        drain(self._executions, self._on_execution_frame, FRAMES_PER_TURN_MAX)
+        self._on_time()
+
+    def readiness(self) -> str | None:
+        """Ready once everything that was open at the start is settled with the exchange."""
+        return None if self._core.is_recovered else "the exchange's answer about open orders and executions"
+
+    def counters(self) -> dict[str, int]:
+        """Counters of the core and of the channels."""
+        executions = {f"executions_{name}": count for name, count in self._execution_reports.counters().items()}
+        return {
+            **self._core.counters(),
+            **executions,
+            **self._references.counts,
+            "frames_dropped": self._dropped,
+        }
+
+    def latencies(self) -> Mapping[str, Latency]:
+        """Tick to acknowledgement, and its hops."""
+        return self._core.latencies
+
+    def begin_stop(self) -> None:
+        """Read no more signals: those in the socket stay with their strategies, which send them again."""
+        self._is_stopping = True
+        self._has_waiting_signals = False
+
+    def is_settled(self) -> bool:
+        """Every request has its answer."""
+        return len(self._core.line) == 0
+
+    def close(self) -> None:
+        """Close the journal."""
+        if hasattr(self, "_journal"):
+            self._journal.close()
+
+    def _send(self, request: Request) -> None:
+        offer(self._orders, codec.encode(request))
+
+    def _on_pushed_frame(self, frame: bytes) -> None:
+        try:
+            message = read_pushed(frame)
+        except WireError as error:
+            self._drop("signals", error)
+            return
+        now_ns = self._clock.now_ns()
+        match message:
+            case Signal():
+                self._core.on_signal(message, now_ns)
+            case CancelRequested():
+                self._core.on_cancel(message, now_ns)
+            case StateRequested():
+                self._core.on_state_request(message, now_ns)
+            case UnreadableSignal():
+                self._core.on_unreadable_signal(message, now_ns)
+
+    def _on_answer_frame(self, frame: bytes) -> None:
+        try:
+            answer = codec.decode(frame)
+        except WireError as error:
+            self._drop("orders", error)
+            return
+        self._core.on_answer(answer, self._clock.now_ns())
+
+    def _on_execution_frame(self, frame: bytes) -> None:
+        report = self._execution_reports.accept(frame)
+        if isinstance(report, ExecutionReported):
+            self._core.on_execution(report, self._clock.now_ns())
+
+    def _on_time(self) -> None:
+        now_ns = self._clock.now_ns()
+        self._core.on_time(now_ns)
+        if self._execution_reports.has_lost_tail:
+            self._execution_reports.forget_lost_tails()
+            self._core.ask_for_executions(now_ns)
+        if now_ns >= self._next_heartbeat_ns:
+            self._events.heartbeat(now_ns)
+            self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
+
+    def _drop(self, channel: str, error: WireError) -> None:
+        self._dropped += 1
+        self._core.counts[error.fault.value] += 1
+        self._process.faults.report(channel, error)

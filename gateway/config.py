@@ -1,0 +1,42 @@
+"""How the gateway is told what to broadcast and how."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class SyntheticConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A seeded market of its own: the same seed gives the same prices."""
+
+    exchange: str = "simulated"
+    rate: Annotated[float, msgspec.Meta(ge=0)] = 2_000.0  # ticks/s over all instruments; 0 = as fast as possible
+    seed: int = 1
+    trade_share: Share = 0.15  # of the updates are public trades; in the Binance capture it is 0.18
+    tick_count_max: Annotated[int, msgspec.Meta(ge=0)] = 0  # ends after this many; 0 = never
+
+
+class RecordedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A capture file of raw Binance combined-stream JSON, plain or gzip."""
+
+    exchange: str = "binance"
+    path: str = ""
+    speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # 1 = original timing, 10 = ten times as fast, 0 = no waiting
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where ticks come from and how they are sent."""
+
+    feed: Literal["synthetic", "recorded"] = "synthetic"
+    synthetic: SyntheticConfig = msgspec.field(default_factory=SyntheticConfig)
+    recorded: RecordedConfig = msgspec.field(default_factory=RecordedConfig)
+    batching: bool = True  # pack what already waits; single messages cost several times as much
+    batch_ticks_max: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 512
+    # drop: a subscriber that cannot follow loses ticks, which it counts, and nobody waits for it: right for a live
+    # feed. wait: the feed is held back, up to 1 s a message: right for a file that should arrive whole.
+    on_slow_subscriber: Literal["drop", "wait"] = "drop"
+    wait_for_subscribers: Annotated[int, msgspec.Meta(ge=0)] = 0  # hold the feed back until so many took a snapshot
+    wait_ms_max: Positive = 15_000  # then start anyway
+    heartbeat_interval_ms: Positive = 50

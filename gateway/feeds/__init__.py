@@ -1,0 +1,1 @@
+"""Sources of raw market data, all behind the contract of `base`."""

@@ -1,0 +1,92 @@
+"""What a feed is: something that is asked, at a time, for the updates that are due by then."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+
+class QuoteUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A new best bid and ask as the venue sent it, unchecked. Prices in quote units, sizes in base units.
+
+    `local_timestamp_ns` is when it was, or was to be, read from the venue's socket.
+    """
+
+    raw_symbol: str
+    bid: float
+    ask: float
+    bid_size: float
+    ask_size: float
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+
+
+class TradeUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A public trade as the venue sent it, unchecked."""
+
+    raw_symbol: str
+    price: float
+    quantity: float
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+    aggressor_side: Literal["buy", "sell"] | None = None
+    trade_id: str | None = None
+
+
+Update = QuoteUpdate | TradeUpdate
+
+
+class QuoteBatch(msgspec.Struct, frozen=True, gc=False):
+    """Quotes of one instrument as an array: shape (count,), dtype `TICK_DTYPE`, oldest first, writable.
+
+    The gateway fills in `timestamp_ns`, `last` and `volume`.
+    """
+
+    raw_symbol: str
+    records: npt.NDArray[np.void]
+
+
+class Feed(Protocol):
+    """A source of raw updates of one exchange. It neither sleeps nor reads a clock: the service does both."""
+
+    exchange: str
+
+    def start(self, now_ns: int) -> None:
+        """Open what must be opened; the schedule counts from this time.
+
+        Raises:
+            ConfigError: The source cannot be opened.
+        """
+        ...
+
+    def read(self, now_ns: int, count_max: int) -> Sequence[Update]:
+        """The updates that are due by now, oldest first, at most `count_max`; the rest stays for the next call."""
+        ...
+
+    def next_due_ns(self) -> int | None:
+        """When the next update is due; None when there will be none: the feed has ended."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """What was read, skipped and why, by name."""
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
+class PackedFeed(Feed, Protocol):
+    """A feed that has its quotes as arrays already."""
+
+    @property
+    def has_only_quotes(self) -> bool:
+        """Tell whether `read_packed` may stand in for `read`: there are no trades to put in order between quotes."""
+        ...
+
+    def read_packed(self, now_ns: int, count_max: int) -> Sequence[QuoteBatch]:
+        """The same updates that `read` would give, as arrays."""
+        ...

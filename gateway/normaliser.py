@@ -1,0 +1,275 @@
+"""Raw updates to ticks: checks every value, merges trades into the tick, numbers and encodes. The gateway's hot path.
+
+Pure but for the two things it is handed: a clock reading per group of updates, and the writers that send.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.errors import ConfigError
+from common.events.base import DRAFT
+from common.events.market import LastValue, Tick, Ticks, Trade
+from common.instruments import Instrument
+from common.wire.publisher import Publisher
+from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
+
+AMOUNT_MAX = 1e15
+# One record of TICK_DTYPE. Packing it so takes 0.2 µs; numpy takes 1 µs for a row of Python values.
+_pack_record = struct.Struct("<3q6d").pack
+_ABSENT = float("nan")
+
+
+class _Line:
+    """One instrument: its newest state and the writers of its topics."""
+
+    __slots__ = (
+        "ask",
+        "ask_size",
+        "bid",
+        "bid_size",
+        "exchange_ns",
+        "last",
+        "local_ns",
+        "raw_symbol",
+        "symbol",
+        "tick_writer",
+        "timestamp_ns",
+        "trade_topic",
+        "volume",
+        "waiting",
+    )
+
+    def __init__(self, instrument: Instrument, publisher: Publisher) -> None:
+        self.symbol = instrument.symbol
+        self.raw_symbol = instrument.raw_symbol
+        self.tick_writer = publisher.writer(f"{Tick.kind}.{instrument.name}")
+        self.trade_topic = f"{Trade.kind}.{instrument.name}"
+        self.bid: float | None = None
+        self.ask: float | None = None
+        self.bid_size: float | None = None
+        self.ask_size: float | None = None
+        self.last: float | None = None
+        self.volume: float | None = None
+        self.exchange_ns: int | None = None
+        self.local_ns = 0
+        self.timestamp_ns = 0
+        # Packed ticks of the group in hand that will leave as one message.
+        self.waiting: list[bytes] = []
+
+
+class Normaliser:
+    """Turns the updates of one exchange into messages."""
+
+    def __init__(
+        self, exchange: str, instruments: Sequence[Instrument], publisher: Publisher, *, batch_ticks_max: int
+    ) -> None:
+        """Prepare a line for each instrument.
+
+        Args:
+            exchange: Name of the exchange in topics.
+            instruments: Those of this exchange.
+            publisher: Sends.
+            batch_ticks_max: Ticks in one message at most; 1 sends each on its own.
+
+        Raises:
+            ConfigError: There is no instrument of this exchange.
+        """
+        if not instruments:
+            raise ConfigError(f"instruments: expected at least one of exchange {exchange!r}; add it to the table")
+        self.counts: Counter[str] = Counter()
+        self.ticks_published = 0
+        self._exchange = exchange
+        self._publisher = publisher
+        self._source = publisher.source
+        self._epoch = publisher.epoch
+        self._lines = {instrument.raw_symbol: _Line(instrument, publisher) for instrument in instruments}
+        self._batch_ticks_max = batch_ticks_max
+
+    def publish(self, updates: Sequence[Update], now_ns: int) -> None:
+        """Send what was read together: as one message per instrument where several ticks of it wait."""
+        is_packed = self._batch_ticks_max > 1 and len(updates) > 1
+        for update in updates:
+            line = self._lines.get(update.raw_symbol)
+            if line is None:
+                self.counts["updates_unlisted"] += 1
+                continue
+            if isinstance(update, QuoteUpdate):
+                is_good = self._take_quote(line, update)
+            else:
+                is_good = self._take_trade(line, update, now_ns)
+            if not is_good:
+                self.counts["updates_refused"] += 1
+                continue
+            line.local_ns = update.local_timestamp_ns
+            line.exchange_ns = update.exchange_timestamp_ns
+            line.timestamp_ns = now_ns
+            if is_packed:
+                self._pack(line)
+            else:
+                self._send_tick(line)
+        if is_packed:
+            for line in self._lines.values():
+                self._send_waiting(line)
+
+    def publish_batch(self, batch: QuoteBatch, now_ns: int) -> None:
+        """Send quotes of one instrument that come as an array: checked, completed and packed without a Python loop."""
+        line = self._lines.get(batch.raw_symbol)
+        records = batch.records
+        if line is None:
+            self.counts["updates_unlisted"] += len(records)
+            return
+        amounts = records.view("<f8").reshape(len(records), -1)[:, 3:7]
+        is_good = ((amounts >= 0) & (amounts <= AMOUNT_MAX)).all(axis=1)
+        if not is_good.all():
+            self.counts["updates_refused"] += int(len(records) - is_good.sum())
+            records = records[is_good]
+        records["timestamp_ns"] = now_ns
+        records["last"] = _ABSENT if line.last is None else line.last
+        records["volume"] = _ABSENT if line.volume is None else line.volume
+        for start in range(0, len(records), self._batch_ticks_max):
+            chunk = records[start : start + self._batch_ticks_max]
+            self._send_records(line, chunk.tobytes(), len(chunk), now_ns)
+        if len(records):
+            self._keep_newest(line, records[-1], now_ns)
+
+    def snapshot(self) -> list[LastValue]:
+        """The newest state of every topic that was written to."""
+        values = []
+        for line in self._lines.values():
+            writer = line.tick_writer
+            if writer.seq:
+                values.append(LastValue(writer.topic, self._epoch, writer.seq, self._tick(line)))
+            trades = self._publisher.writer(line.trade_topic)
+            if trades.seq:
+                values.append(LastValue(trades.topic, self._epoch, trades.seq))
+        return values
+
+    def _take_quote(self, line: _Line, update: QuoteUpdate) -> bool:
+        bid, ask, bid_size, ask_size = update.bid, update.ask, update.bid_size, update.ask_size
+        # Accepts what is inside the range: NaN is in none.
+        if not (
+            0 <= bid <= AMOUNT_MAX
+            and 0 <= ask <= AMOUNT_MAX
+            and 0 <= bid_size <= AMOUNT_MAX
+            and 0 <= ask_size <= AMOUNT_MAX
+        ):
+            return False
+        line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
+        return True
+
+    def _take_trade(self, line: _Line, update: TradeUpdate, now_ns: int) -> bool:
+        if not (0 <= update.price <= AMOUNT_MAX and 0 <= update.quantity <= AMOUNT_MAX):
+            return False
+        line.last, line.volume = update.price, update.quantity
+        self._publisher.publish(
+            Trade(
+                **DRAFT,
+                timestamp_ns=now_ns,
+                exchange=self._exchange,
+                symbol=line.symbol,
+                raw_symbol=line.raw_symbol,
+                local_timestamp_ns=update.local_timestamp_ns,
+                price=update.price,
+                quantity=update.quantity,
+                aggressor_side=update.aggressor_side,
+                trade_id=update.trade_id,
+                exchange_timestamp_ns=update.exchange_timestamp_ns,
+            )
+        )
+        self.counts["trades_published"] += 1
+        return True
+
+    def _send_tick(self, line: _Line) -> None:
+        writer = line.tick_writer
+        writer.write(
+            Tick(
+                self._source,
+                self._epoch,
+                writer.seq + 1,
+                line.timestamp_ns,
+                self._exchange,
+                line.symbol,
+                line.raw_symbol,
+                line.local_ns,
+                line.bid,
+                line.ask,
+                line.bid_size,
+                line.ask_size,
+                line.last,
+                line.volume,
+                line.exchange_ns,
+            )
+        )
+        self.ticks_published += 1
+
+    def _tick(self, line: _Line) -> Tick:
+        """The newest state of an instrument under the number that it was last sent with."""
+        return Tick(
+            self._source,
+            self._epoch,
+            line.tick_writer.seq,
+            line.timestamp_ns,
+            self._exchange,
+            line.symbol,
+            line.raw_symbol,
+            line.local_ns,
+            line.bid,
+            line.ask,
+            line.bid_size,
+            line.ask_size,
+            line.last,
+            line.volume,
+            line.exchange_ns,
+        )
+
+    def _pack(self, line: _Line) -> None:
+        line.waiting.append(
+            _pack_record(
+                line.timestamp_ns,
+                line.local_ns,
+                line.exchange_ns or 0,
+                _ABSENT if line.bid is None else line.bid,
+                _ABSENT if line.ask is None else line.ask,
+                _ABSENT if line.bid_size is None else line.bid_size,
+                _ABSENT if line.ask_size is None else line.ask_size,
+                _ABSENT if line.last is None else line.last,
+                _ABSENT if line.volume is None else line.volume,
+            )
+        )
+        if len(line.waiting) >= self._batch_ticks_max:
+            self._send_waiting(line)
+
+    def _send_waiting(self, line: _Line) -> None:
+        count = len(line.waiting)
+        if count == 1:
+            self._send_tick(line)
+        elif count:
+            self._send_records(line, b"".join(line.waiting), count, line.timestamp_ns)
+        line.waiting.clear()
+
+    def _send_records(self, line: _Line, records: bytes, count: int, now_ns: int) -> None:
+        writer = line.tick_writer
+        message = Ticks(
+            self._source,
+            self._epoch,
+            writer.seq + count,
+            now_ns,
+            self._exchange,
+            line.symbol,
+            line.raw_symbol,
+            count,
+            records,
+        )
+        writer.write(message, count)
+        self.ticks_published += count
+        self.counts["batches_published"] += 1
+
+    def _keep_newest(self, line: _Line, record: np.void, now_ns: int) -> None:
+        line.bid, line.ask = float(record["bid"]), float(record["ask"])
+        line.bid_size, line.ask_size = float(record["bid_size"]), float(record["ask_size"])
+        line.local_ns = int(record["local_timestamp_ns"])
+        line.exchange_ns = int(record["exchange_timestamp_ns"]) or None
+        line.timestamp_ns = now_ns

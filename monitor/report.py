@@ -1,0 +1,82 @@
+"""The summary of a run, for people."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monitor.summary import is_clean
+
+
+def print_summary(summary: dict[str, Any], run_directory: Path) -> None:
+    """Print what a run did to stdout."""
+    console = Console(highlight=False, soft_wrap=True)
+    verdict = (
+        Text("every signal has its end, no order was lost or made twice", "bold green")
+        if is_clean(summary)
+        else Text("something was lost, made twice, or nothing was traded: see below", "bold red")
+    )
+    console.print()
+    console.print(f"traded for {summary['duration_s']} s:", verdict)
+    console.print(_counts(summary))
+    console.print(_latency(summary["tick_to_ack_us"]))
+    if summary["positions"]:
+        console.print(_positions(summary["positions"]))
+    console.print()
+    console.print(f"journal, ledger and logs: {run_directory}")
+    console.print(f"look closer: tickpulse orders --run-dir {run_directory}", style="dim")
+    console.print(f"             tickpulse ledger --run-dir {run_directory}", style="dim")
+
+
+def _counts(summary: dict[str, Any]) -> Table:
+    table = _table("", ">count")
+    names = (
+        "ticks_published",
+        "ticks_received",
+        "ticks_dropped",
+        "signals_emitted",
+        "signals_acknowledged",
+        "signals_denied",
+        "orders_accepted",
+        "orders_rejected",
+        "fills",
+        "duplicate_orders",
+        "lost_signals",
+    )
+    for name in names:
+        table.add_row(name.replace("_", " "), f"{summary[name]:,}")
+    for name, count in summary["feed"].items():
+        table.add_row(f"feed: {name.replace('_', ' ')}", f"{count:,}")
+    table.add_row("journal and ledger agree on positions", "yes" if summary["positions_agree"] else "NO")
+    return table
+
+
+def _latency(summary_us: dict[str, float | None]) -> Table:
+    table = _table("tick to acknowledgement", *(f">{name.replace('_', '.')}" for name in summary_us))
+    table.add_row("µs", *("-" if value is None else f"{value:,.0f}" for value in summary_us.values()))
+    return table
+
+
+def _positions(positions: list[dict[str, str | None]]) -> Table:
+    table = _table("position", "instrument", ">quantity", ">entry price", ">realised PnL", ">fees")
+    for position in positions:
+        table.add_row(
+            position["strategy"],
+            f"{position['exchange']}.{position['symbol']}",
+            position["quantity"],
+            *(_short(position[name]) for name in ("entry_price", "realised_pnl", "fees")),
+        )
+    return table
+
+
+def _short(amount: str | None) -> str:
+    return "-" if amount is None else f"{float(amount):,.2f}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    for column in columns:
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+    return table

@@ -1,0 +1,194 @@
+"""What a quant writes: a class with callbacks that calls `buy` and `sell`.
+
+    class FollowTheBid(Strategy):
+        class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+            quantity: float = 0.01
+
+        def on_tick(self, tick: Tick) -> None:
+            if tick.bid is not None and self.position(tick).quantity == 0:
+                self.buy(tick, self.parameters.quantity)
+
+The same class runs live, simulated and replayed: it reads no clock and no file, and asks for `now_ns` instead.
+"""
+
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InvalidValueError
+from common.events.market import Tick, Trade
+from common.events.trading import OpenOrder, OrderEvent, PositionEvent, Side, TimeInForce
+from common.instruments import Instrument, InstrumentTable, Listed
+from strategy.portfolio import Portfolio, PositionView
+
+
+class NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For a strategy that has none."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy asks for, already on the grid of its instrument."""
+
+    instrument: Instrument
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal | None
+    time_in_force: TimeInForce
+    lifetime_ms: int | None
+    confidence: float | None
+    reduce_only: bool
+
+
+class Host(Protocol):
+    """What a strategy can reach of the process around it."""
+
+    instruments: InstrumentTable
+    portfolio: Portfolio
+    now_ns: int
+
+    def emit(self, order: Order) -> str:
+        """Turn an order into a signal and return its id."""
+        ...
+
+    def cancel(self, signal_id: str) -> None:
+        """Ask for the cancellation of a signal's order."""
+        ...
+
+    def unpack(self, records: npt.NDArray[np.void]) -> Iterable[Tick]:
+        """The ticks of the batch in hand, one by one."""
+        ...
+
+
+class Strategy:
+    """Base of all strategies. Override the callbacks you need; everything else is for calling.
+
+    Callbacks come one at a time, in the order of the stream. An exception in one is counted and logged; after too many
+    of them the strategy is halted.
+    """
+
+    Parameters: ClassVar[type[msgspec.Struct]] = NoParameters
+
+    def __init__(self, host: Host, parameters: Any) -> None:
+        """Called by the host; use `on_start` for your own set-up."""
+        self._host = host
+        self.parameters = parameters
+
+    # Callbacks
+
+    def on_start(self) -> None:
+        """Once, when positions and open orders are known and before the first tick."""
+
+    def on_tick(self, tick: Tick) -> None:
+        """For each tick, unless `on_ticks` is overridden."""
+
+    def on_ticks(self, instrument: Instrument, records: npt.NDArray[np.void]) -> None:
+        """For each group of ticks that waited together: shape (count,), dtype `TICK_DTYPE`, oldest first, read-only.
+
+        A single tick is a group of one. By default each is handed to `on_tick`.
+        """
+        for tick in self._host.unpack(records):
+            self.on_tick(tick)
+
+    def on_trade(self, trade: Trade) -> None:
+        """For each public trade."""
+
+    def on_order(self, event: OrderEvent) -> None:
+        """For each change of an order of this strategy."""
+
+    def on_position(self, event: PositionEvent) -> None:
+        """For each change of a position of this strategy."""
+
+    def on_timer(self, now_ns: int) -> None:
+        """At the interval of the config (`timer_ms`)."""
+
+    def on_stop(self) -> None:
+        """Once, on an orderly stop; signals emitted here are still sent."""
+
+    # What a strategy can do
+
+    def buy(self, listed: Listed, quantity: float | Decimal, **options: Any) -> str:
+        """Emit a signal to buy, and return its id.
+
+        Args:
+            listed: The instrument, or a tick or trade of it.
+            quantity: Base units; rounded down to the lot size.
+            **options: `limit_price` (quote units, rounded down to the tick size; a market order without it),
+                `time_in_force` (gtc, ioc or fok; gtc with a limit and ioc without unless stated),
+                `lifetime_ms` (the signal is void when it was not sent by then), `confidence` (0 to 1),
+                `reduce_only` (never to open or grow a position).
+
+        Raises:
+            InvalidValueError: The instrument is not in the table, or the quantity rounds to nothing.
+        """
+        return self._emit("buy", listed, quantity, **options)
+
+    def sell(self, listed: Listed, quantity: float | Decimal, **options: Any) -> str:
+        """Emit a signal to sell; as `buy`, with a limit price rounded up."""
+        return self._emit("sell", listed, quantity, **options)
+
+    def cancel(self, signal_id: str) -> None:
+        """Ask for what is left of a signal's order to be cancelled; `on_order` tells what came of it."""
+        self._host.cancel(signal_id)
+
+    # What a strategy can see
+
+    @property
+    def instruments(self) -> InstrumentTable:
+        """All instruments, with tick size, lot size and limits."""
+        return self._host.instruments
+
+    @property
+    def now_ns(self) -> int:
+        """Wall time of what is being handled, ns UTC."""
+        return self._host.now_ns
+
+    def position(self, listed: Listed) -> PositionView:
+        """This strategy's position in an instrument; flat where there is none."""
+        return self._host.portfolio.position(listed)
+
+    def open_orders(self, listed: Listed | None = None) -> list[OpenOrder]:
+        """This strategy's working orders, of one instrument or of all."""
+        return self._host.portfolio.open_orders(listed)
+
+    def pending_signals(self, listed: Listed | None = None) -> int:
+        """How many signals were emitted whose end is not known yet, for one instrument or for all."""
+        return self._host.portfolio.pending_signals(listed)
+
+    def _emit(
+        self,
+        side: Side,
+        listed: Listed,
+        quantity: float | Decimal,
+        *,
+        limit_price: float | Decimal | None = None,
+        time_in_force: TimeInForce | None = None,
+        lifetime_ms: int | None = None,
+        confidence: float | None = None,
+        reduce_only: bool = False,
+    ) -> str:
+        instrument = self._host.instruments.find(listed)
+        if instrument is None:
+            raise InvalidValueError(f"{listed.exchange}.{listed.symbol}: not in the instrument table; add it to config")
+        lots = instrument.round_quantity(quantity)
+        if lots <= 0:
+            raise InvalidValueError(
+                f"{instrument.name}: expected a quantity of {instrument.lot_size} or more, was {quantity}"
+            )
+        rounding = ROUND_FLOOR if side == "buy" else ROUND_CEILING
+        price = None if limit_price is None else instrument.round_price(limit_price, rounding)
+        return self._host.emit(
+            Order(
+                instrument=instrument,
+                side=side,
+                quantity=lots,
+                limit_price=price,
+                time_in_force=time_in_force or ("ioc" if price is None else "gtc"),
+                lifetime_ms=lifetime_ms,
+                confidence=confidence,
+                reduce_only=reduce_only,
+            )
+        )

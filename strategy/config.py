@@ -1,0 +1,26 @@
+"""How a strategy process is told what to run: one table `[strategy.NAME]` for each."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One strategy: its code, its instruments, its parameters and the limits around it."""
+
+    strategy: str = ""  # entry point name or module:Class; the name of the table unless stated
+    instruments: tuple[str, ...] = ("*.*",)  # patterns of exchange.symbol
+    parameters: dict[str, Any] = {}
+    tick_age_ms_max: Positive = 1_000  # an older tick would trade on a market that is gone
+    signal_lifetime_ms: Positive = 5_000  # then the executor must not send it any more
+    resend_ms: Positive = 250  # first pause before an unacknowledged signal is sent again; doubles up to
+    resend_ms_max: Positive = 2_000
+    outbox_signals_max: Positive = 1_000  # unacknowledged signals; above it buy() raises
+    timer_ms: Positive = 1_000
+    failures_max: Positive = 10  # callbacks that raised, within the window; then the strategy is halted
+    failure_window_s: Positive = 60
+
+
+StrategyConfigs = dict[str, StrategyConfig]

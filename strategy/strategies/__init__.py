@@ -1,0 +1,1 @@
+"""The strategies that come with tickpulse, one file each, found by their entry point."""
