@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -152,22 +152,30 @@ class Config:
                 raise ConfigError(f"{origin}: unknown table [{name}]{_nearest(name, known)}")
 
     def _convert(self, value: object, value_type: type[T], path: tuple[str, ...]) -> T:
+        if get_origin(value_type) is dict and isinstance(value, dict):
+            # One by one, because msgspec does not say the name of the table that is wrong.
+            item_type = get_args(value_type)[1]
+            return cast("T", {name: self._convert(item, item_type, (*path, name)) for name, item in value.items()})
         try:
             return msgspec.convert(value, value_type)
         except msgspec.ValidationError as error:
-            raise self._placed(str(error), value_type, path) from error
+            raise self._placed(str(error), value, value_type, path) from error
 
-    def _placed(self, text: str, value_type: type, path: tuple[str, ...]) -> ConfigError:
+    def _placed(self, text: str, value: object, value_type: Any, path: tuple[str, ...]) -> ConfigError:
         """Turn msgspec's words into: origin, key, what was expected, what was there."""
         text, _, where = text.partition(" - at ")
-        inner = tuple(re.findall(r"[^.`$\[\]]+|\[\d+\]", where))
+        inner = tuple(re.findall(r"[^.`$\[\]]+|\[[^\]]*\]", where))
         unknown = re.search(r"unknown field `([^`]*)`", text)
         if unknown is not None:
             key = (*path, *inner, unknown[1])
-            known = _field_names(value_type, inner)
+            known = _field_names(_type_at(value_type, inner))
             return ConfigError(f"{self._origin_of(key)}: {'.'.join(key)}: unknown key{_nearest(unknown[1], known)}")
         key = (*path, *inner)
+        if text.startswith("Invalid enum value"):
+            text = f"Expected one of {', '.join(map(repr, get_args(_type_at(value_type, inner))))}"
         text = text[:1].lower() + text[1:].replace("`", "")
+        if text.startswith("expected "):
+            text = f"{text.partition(', got ')[0]}, was {_value_at(value, inner)[:80]}"
         return ConfigError(f"{self._origin_of(key)}: {'.'.join(key)}: {text}")
 
     def _origin_of(self, path: tuple[str, ...]) -> str:
@@ -221,11 +229,14 @@ def _read(path: Path | None) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
         # JSON is what programs write, such as the demo; people write TOML.
-        return Config(json.loads(text) if path.suffix == ".json" else tomllib.loads(text), str(path))
+        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"config file {path}: expected a readable TOML file, {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"config file {path}: expected TOML, {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"config file {path}: expected an object of tables, was {type(tree).__name__}")
+    return Config(tree, str(path))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -234,13 +245,26 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(known)}"
 
 
-def _field_names(value_type: Any, inner: tuple[str, ...]) -> list[str]:
-    """Names of the fields of the struct that a path inside a type leads to."""
+def _field_names(value_type: Any) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(value_type)] if _is_struct(value_type) else []
+
+
+def _type_at(value_type: Any, inner: tuple[str, ...]) -> Any:
+    """The type that a path inside a type leads to."""
     for part in inner:
         hints = msgspec.structs.fields(value_type) if _is_struct(value_type) else ()
         found = [field.type for field in hints if field.name == part]
         value_type = found[0] if found else _item_type(value_type)
-    return [field.name for field in msgspec.structs.fields(value_type)] if _is_struct(value_type) else []
+    return value_type
+
+
+def _value_at(value: Any, inner: tuple[str, ...]) -> str:
+    """The value that a path inside a tree leads to, as it would be typed; `[...]` stands for a name nobody told us."""
+    for part in inner:
+        if part == "[...]":
+            return "another"
+        value = value[int(part[1:-1])] if part.startswith("[") else value[part]
+    return repr(value)
 
 
 def _is_struct(value_type: Any) -> bool:
@@ -248,5 +272,5 @@ def _is_struct(value_type: Any) -> bool:
 
 
 def _item_type(value_type: Any) -> Any:
-    arguments = getattr(value_type, "__args__", ())
+    arguments = [argument for argument in get_args(value_type) if argument is not Ellipsis]
     return arguments[-1] if arguments else None

@@ -49,9 +49,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             check_symbol(self.raw_symbol)
         except InvalidValueError as error:
             raise ValueError(str(error)) from error
-        for field in ("tick_size", "lot_size", "max_quantity", "max_notional"):
+        for field in ("tick_size", "lot_size", "min_quantity", "max_quantity", "max_notional"):
             amount = getattr(self, field)
-            if not (money.is_bounded(amount) and amount > 0):
+            if amount is not None and not (money.is_bounded(amount) and amount > 0):
                 raise ValueError(f"{self.name}: {field}: expected a finite amount above 0, was {amount}")
         if not (money.is_bounded(self.min_notional) and self.min_notional >= 0):
             raise ValueError(f"{self.name}: min_notional: expected 0 or more, was {self.min_notional}")
@@ -93,8 +93,13 @@ class InstrumentTable:
             key = (instrument.exchange, instrument.symbol)
             if key in self._by_symbol:
                 raise ConfigError(f"instruments: {instrument.name} is listed twice; remove one of the entries")
-            self._by_symbol[key] = instrument
-            self._by_raw_symbol[instrument.exchange, instrument.raw_symbol] = instrument
+            raw_key = (instrument.exchange, instrument.raw_symbol)
+            if raw_key in self._by_raw_symbol:
+                raise ConfigError(
+                    f"instruments: raw symbol {instrument.raw_symbol} of {instrument.exchange} is listed twice; "
+                    "the venue's prices could belong to either"
+                )
+            self._by_symbol[key] = self._by_raw_symbol[raw_key] = instrument
 
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self._by_symbol.values())

@@ -32,7 +32,8 @@ def is_bounded(amount: Decimal) -> bool:
     if not amount.is_finite():
         return False
     exponent = amount.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -DECIMALS_MAX and abs(amount) <= AMOUNT_MAX
+    # copy_abs, unlike abs, rounds nothing and so raises nothing, however large the exponent.
+    return isinstance(exponent, int) and exponent >= -DECIMALS_MAX and amount.copy_abs() <= AMOUNT_MAX
 
 
 def parse_amount(text: str, what: str) -> Decimal:

@@ -25,9 +25,9 @@ from common.wire import codec
 from exchange.config import ExchangeConfig
 from exchange.desk import OrderDesk
 from exchange.ledger import Ledger
+from exchange.ledger_schema import LEDGER_NAME
 from exchange.simulated.venue import SimulatedVenue
 
-LEDGER_NAME = "ledger.sqlite"
 REQUESTS_PER_TURN_MAX = 64
 MARKET_FRAMES_PER_TURN_MAX = 2_000
 # Answers that wait for their simulated latency. Each belongs to a request in flight, of which an executor has one.
@@ -71,13 +71,9 @@ class ExchangeService:
 
     def turn(self, timeout_ms: int) -> None:
         """Requests first; then the market, which may fill what they brought; then what is due by time."""
-        if not self._has_waiting_market:
-            self._waiter.wait(min(timeout_ms, self._config.market_interval_ms))
-        for _ in range(REQUESTS_PER_TURN_MAX):
-            taken = take_request(self._requests)
-            if taken is None:
-                break
-            self._on_request(*taken)
+        pause_ms = 0 if self._has_waiting_market else min(timeout_ms, self._config.market_interval_ms)
+        if self._waiter.wait(pause_ms):
+            self._take_requests()
         self._send_delayed()
         count = self._market.drain(self._on_market, self._on_market, MARKET_FRAMES_PER_TURN_MAX)
         self._has_waiting_market = count == MARKET_FRAMES_PER_TURN_MAX
@@ -114,6 +110,13 @@ class ExchangeService:
         """Close the ledger."""
         if hasattr(self, "_ledger"):
             self._ledger.close()
+
+    def _take_requests(self) -> None:
+        for _ in range(REQUESTS_PER_TURN_MAX):
+            taken = take_request(self._requests)
+            if taken is None:
+                return
+            self._on_request(*taken)
 
     def _on_request(self, envelope: Envelope, frame: bytes) -> None:
         now_ns = self._clock.now_ns()

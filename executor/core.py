@@ -142,12 +142,11 @@ class Executor:
         order_id = make_client_order_id(signal.signal_id)
         entry = OrderIntended(now_ns, signal, order_id)
         self._journal.append([entry])
-        events = self.book.apply(entry)
-        self.line.push(self._submit(self.book.orders[order_id], now_ns))
-        # The order leaves before its events are published: nobody needs those as soon.
+        self.line.push(self._submit(Order(client_order_id=order_id, signal=signal), now_ns))
+        # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.
         self._pump(now_ns)
+        self._publish_all(self.book.apply(entry))
         self._record_hops(signal, now_ns)
-        self._publish_all(events)
 
     def on_unreadable_signal(self, unreadable: UnreadableSignal, now_ns: int) -> None:
         """Refuse a signal that has an id but not the fields of a signal."""

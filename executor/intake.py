@@ -33,7 +33,13 @@ class _Names(msgspec.Struct):
     strategy: str
 
 
+class _Amounts(msgspec.Struct):
+    quantity: str
+    limit_price: str | None = None
+
+
 _decode_names = msgspec.msgpack.Decoder(_Names).decode
+_decode_amounts = msgspec.msgpack.Decoder(_Amounts).decode
 
 
 def read_pushed(frame: bytes) -> Signal | CancelRequested | StateRequested | UnreadableSignal:
@@ -48,7 +54,14 @@ def read_pushed(frame: bytes) -> Signal | CancelRequested | StateRequested | Unr
         if error.fault is WireFault.MISTYPED:
             return _read_names(frame, error)
         raise
-    if isinstance(message, Signal | CancelRequested | StateRequested):
+    if isinstance(message, Signal):
+        try:
+            # A Decimal is read from a number too, but a float is not the amount that its sender meant.
+            _decode_amounts(codec.split(frame)[1])
+        except msgspec.ValidationError as error:
+            return _read_names(frame, WireError(WireFault.MISTYPED, f"{_SIGNAL_TYPE}: {error}"))
+        return message
+    if isinstance(message, CancelRequested | StateRequested):
         return message
     raise WireError(
         WireFault.UNEXPECTED, f"signals: expected a signal, cancel or state request, was {type_name(type(message))}"

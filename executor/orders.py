@@ -7,7 +7,7 @@ import msgspec
 
 from common.errors import FatalError
 from common.events.trading import FINAL_STATUSES, OrderStatus, Signal
-from common.money import EXACT, ROUNDING, SPLIT_STEP, ZERO
+from common.money import EXACT, ROUNDING, SPLIT_STEP, ZERO, is_bounded
 
 
 class Move(enum.Enum):
@@ -120,14 +120,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """The order after a fill.
 
         Raises:
-            IllegalMoveError: It is filled, or would be filled beyond its quantity.
+            IllegalMoveError: It is filled, would be filled beyond its quantity, or at a price that is no amount.
         """
-        leaves = EXACT.subtract(self.leaves_quantity, quantity)
-        if not (quantity > 0 and leaves >= 0):
+        leaves = self.leaves_quantity
+        if not (is_bounded(quantity) and 0 < quantity <= leaves and is_bounded(price)):
             raise IllegalMoveError(
-                f"order {self.client_order_id}: expected a fill of 0 to {self.leaves_quantity}, was {quantity}"
+                f"order {self.client_order_id}: expected a fill of 0 to {leaves} at a finite price, "
+                f"was {quantity} at {price}"
             )
-        moved = self.after(Move.PARTIALLY_FILLED if leaves else Move.FILLED)
+        moved = self.after(Move.PARTIALLY_FILLED if quantity < leaves else Move.FILLED)
         return msgspec.structs.replace(
             moved,
             filled_quantity=EXACT.add(self.filled_quantity, quantity),

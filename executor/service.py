@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from common.clock import NS_PER_MS
 from common.errors import WireError
+from common.events.market import Quote
 from common.events.trading import CancelRequested, Signal, StateRequested
 from common.events.venue import ExecutionReported
 from common.metrics import Latency
@@ -15,7 +16,7 @@ from executor.config import ExecutorConfig
 from executor.core import Executor
 from executor.intake import UnreadableSignal, read_pushed
 from executor.journal import SqliteJournal
-from executor.references import NewestTicks
+from executor.references import QUOTE_PATTERN, References
 from executor.request_line import Request
 
 JOURNAL_NAME = "journal.sqlite"
@@ -34,6 +35,7 @@ class ExecutorService:
         self._has_waiting_signals = False
         self._next_heartbeat_ns = 0
         self._dropped = 0
+        self._breaks_seen = 0
 
     def open(self) -> None:
         """Open the journal, then the sockets, then ask the exchange for what the journal does not know."""
@@ -49,9 +51,11 @@ class ExecutorService:
         self._executions = sockets.connect_subscriber(
             process.endpoint("executions"), self._execution_reports.prefixes()
         )
-        self._references = NewestTicks(sockets, process.endpoint("market"), instruments, process.faults)
-        self._waiter = Waiter(self._orders, self._signals, self._executions)
-        self._exchange_waiter = Waiter(self._orders, self._executions)
+        self._quote_stream = Subscriber([QUOTE_PATTERN], on_fault=process.faults.on("market"))
+        self._quotes = sockets.connect_subscriber(process.endpoint("market"), self._quote_stream.prefixes())
+        self._references = References()
+        self._waiter = Waiter(self._orders, self._signals, self._executions, self._quotes)
+        self._exchange_waiter = Waiter(self._orders, self._executions, self._quotes)
         self._core = Executor(
             epoch=process.epoch,
             config=self._config,
@@ -67,13 +71,16 @@ class ExecutorService:
         """Answers first: they free the line for the next order. Then signals, then executions."""
         takes_signals = self._core.is_recovered and not self._is_stopping
         waiter = self._waiter if takes_signals else self._exchange_waiter
-        waiter.wait(0 if self._has_waiting_signals else timeout_ms)
-        if (frame := take_answer(self._orders)) is not None:
+        ready = waiter.wait(0 if self._has_waiting_signals else timeout_ms)
+        if self._orders in ready and (frame := take_answer(self._orders)) is not None:
             self._on_answer_frame(frame)
-        if takes_signals:
+        if takes_signals and self._signals in ready:
             count = drain(self._signals, self._on_pushed_frame, FRAMES_PER_TURN_MAX)
             self._has_waiting_signals = count == FRAMES_PER_TURN_MAX
-        drain(self._executions, self._on_execution_frame, FRAMES_PER_TURN_MAX)
+        if self._executions in ready:
+            drain(self._executions, self._on_execution_frame, FRAMES_PER_TURN_MAX)
+        if self._quotes in ready:
+            drain(self._quotes, self._on_quote_frame, FRAMES_PER_TURN_MAX)
         self._on_time()
 
     def readiness(self) -> str | None:
@@ -82,11 +89,10 @@ class ExecutorService:
 
     def counters(self) -> dict[str, int]:
         """Counters of the core and of the channels."""
-        executions = {f"executions_{name}": count for name, count in self._execution_reports.counters().items()}
+        streams = {"executions": self._execution_reports, "quotes": self._quote_stream}
         return {
             **self._core.counters(),
-            **executions,
-            **self._references.counts,
+            **{f"{name}_{key}": count for name, stream in streams.items() for key, count in stream.counters().items()},
             "frames_dropped": self._dropped,
         }
 
@@ -141,11 +147,20 @@ class ExecutorService:
         if isinstance(report, ExecutionReported):
             self._core.on_execution(report, self._clock.now_ns())
 
+    def _on_quote_frame(self, frame: bytes) -> None:
+        quote = self._quote_stream.accept(frame)
+        if isinstance(quote, Quote):
+            self._references.on_quote(quote)
+
     def _on_time(self) -> None:
         now_ns = self._clock.now_ns()
         self._core.on_time(now_ns)
-        if self._execution_reports.has_lost_tail:
-            self._execution_reports.forget_lost_tails()
+        stream = self._execution_reports
+        # A restarted exchange may have booked what it had no time to publish.
+        breaks = stream.lost + stream.counts["epoch_changes"]
+        if breaks != self._breaks_seen:
+            self._breaks_seen = breaks
+            stream.forget_lost_tails()
             self._core.ask_for_executions(now_ns)
         if now_ns >= self._next_heartbeat_ns:
             self._events.heartbeat(now_ns)

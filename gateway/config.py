@@ -40,3 +40,4 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wait_for_subscribers: Annotated[int, msgspec.Meta(ge=0)] = 0  # hold the feed back until so many took a snapshot
     wait_ms_max: Positive = 15_000  # then start anyway
     heartbeat_interval_ms: Positive = 50
+    quote_interval_ms: Positive = 50  # newest prices for who does not read every tick, such as the executor

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import WireError, WireFault
 from common.events.base import DRAFT
 from common.events.market import SnapshotReported, SnapshotRequested
@@ -23,6 +23,11 @@ REQUESTS_PER_TURN_MAX = 16
 # A poll counts in whole ms. For less the process sleeps by the clock, and looks for requests when it wakes.
 POLL_NS_MIN = 2 * NS_PER_MS
 MALFORMED_LOGGED_MAX = 100  # the rest is counted: a file of garbage must not fill the disk twice
+# Late joiners, heartbeats and quotes count in ms: no need to look at each of 10 k wake-ups a second.
+HOUSEKEEPING_NS = NS_PER_MS
+QUOTE_REFRESH_NS = NS_PER_S
+# From here on an array of ticks is cheaper than as many objects.
+PACKED_COUNT_MIN = 64
 OnMalformed = Callable[[int, str], None]
 
 
@@ -34,6 +39,10 @@ class GatewayService:
         self._config = config
         self._clock = process.clock
         self._next_heartbeat_ns = 0
+        self._next_housekeeping_ns = 0
+        self._next_quotes_ns = 0
+        self._next_refresh_ns = 0
+        self._read_count = 0
         self._subscribers: set[str] = set()
         self._is_feed_started = False
         self._is_feed_ended = False
@@ -67,15 +76,17 @@ class GatewayService:
 
     def turn(self, timeout_ms: int) -> None:
         """Send what is due, answer who asks, sleep until the next is due."""
-        self._answer_requests()
         now_ns = self._clock.now_ns()
-        if now_ns >= self._next_heartbeat_ns:
-            self._publisher.heartbeat(now_ns)
-            self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
+        if now_ns >= self._next_housekeeping_ns:
+            self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
+            self._answer_requests()
+            self._publish_by_time(now_ns)
         if self._is_stopping or self._is_feed_ended or not self._may_feed(now_ns):
             self._waiter.wait(timeout_ms)
             return
         self._publish_due(now_ns)
+        if self._normaliser.has_new_instrument:
+            self._normaliser.sample(is_refresh=False)
         self._sleep(timeout_ms)
 
     def readiness(self) -> str | None:
@@ -111,12 +122,26 @@ class GatewayService:
         if hasattr(self, "_feed"):
             self._feed.close()
 
+    def _publish_by_time(self, now_ns: int) -> None:
+        if now_ns >= self._next_heartbeat_ns:
+            self._publisher.heartbeat(now_ns)
+            self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
+        if now_ns >= self._next_quotes_ns:
+            is_refresh = now_ns >= self._next_refresh_ns
+            self._normaliser.sample(is_refresh=is_refresh)
+            self._next_quotes_ns = now_ns + self._config.quote_interval_ms * NS_PER_MS
+            if is_refresh:
+                self._next_refresh_ns = now_ns + QUOTE_REFRESH_NS
+
     def _publish_due(self, now_ns: int) -> None:
-        if self._packed_feed is not None:
-            for batch in self._packed_feed.read_packed(now_ns, UPDATES_PER_TURN_MAX):
+        if self._packed_feed is not None and self._read_count >= PACKED_COUNT_MIN:
+            batches = self._packed_feed.read_packed(now_ns, UPDATES_PER_TURN_MAX)
+            self._read_count = sum(len(batch.records) for batch in batches)
+            for batch in batches:
                 self._normaliser.publish_batch(batch, now_ns)
         else:
             updates = self._feed.read(now_ns, UPDATES_PER_TURN_MAX)
+            self._read_count = len(updates)
             if updates:
                 self._normaliser.publish(updates, now_ns)
 

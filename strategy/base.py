@@ -58,7 +58,7 @@ class Host(Protocol):
         """Ask for the cancellation of a signal's order."""
         ...
 
-    def unpack(self, records: npt.NDArray[np.void]) -> Iterable[Tick]:
+    def unpack(self) -> Iterable[Tick]:
         """The ticks of the batch in hand, one by one."""
         ...
 
@@ -90,7 +90,7 @@ class Strategy:
 
         A single tick is a group of one. By default each is handed to `on_tick`.
         """
-        for tick in self._host.unpack(records):
+        for tick in self._host.unpack():
             self.on_tick(tick)
 
     def on_trade(self, trade: Trade) -> None:

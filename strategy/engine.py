@@ -3,6 +3,8 @@
 Pure: the service sends what `take_outgoing` returns, and a simulation or a replay runs this very class.
 """
 
+import math
+import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +15,7 @@ import numpy.typing as npt
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.events.base import DRAFT, Message
-from common.events.market import TICK_DTYPE, Tick, Ticks, Trade
+from common.events.market import AMOUNT_MAX, TICK_DTYPE, Tick, Ticks, Trade
 from common.events.trading import (
     CancelRequested,
     OrderEvent,
@@ -30,6 +32,8 @@ from strategy.config import StrategyConfig
 from strategy.outbox import Outbox
 from strategy.portfolio import Portfolio
 
+# The fields of TICK_DTYPE, in its order.
+_iterate_records = struct.Struct("<3q6d").iter_unpack
 OnFailure = Callable[[str, Exception], None]
 # A signal is given up only when its executor had the time to say that it had expired.
 EXPIRY_GRACE_NS = 5 * NS_PER_S
@@ -76,6 +80,7 @@ class Engine:
         self._on_failure = on_failure
         self._next_timer_ns = 0
         self._state_request = 0
+        self._held: list[Tick] = []
         self.is_started = False
         self.is_state_known = False
         self.strategy = strategy_type(self, parameters)
@@ -106,6 +111,9 @@ class Engine:
 
     def on_snapshot(self, tick: Tick, now_ns: int) -> None:
         """Take the last value of a topic that this process joined late, or whose last tick it lost."""
+        if not self.is_started:
+            self._held.append(tick)  # one for each topic; the strategy has not begun yet
+            return
         self.now_ns = now_ns
         self.counts["ticks_from_snapshot"] += 1
         self._on_tick(tick, now_ns)
@@ -218,12 +226,12 @@ class Engine:
                 )
                 self.counts["cancels_emitted"] += 1
 
-    def unpack(self, records: npt.NDArray[np.void]) -> Iterator[Tick]:
+    def unpack(self) -> Iterator[Tick]:
         """The ticks of the batch in hand, one by one, each as the cause of what is emitted for it."""
         message = self._in_hand
         if message is None:
             raise RuntimeError("unpack: expected to be called from on_ticks")
-        for tick in [message] if isinstance(message, Tick) else unpack_ticks(message, records):
+        for tick in [message] if isinstance(message, Tick) else unpack_ticks(message):
             self._cause = tick
             self.trigger_timestamp_ns = tick.timestamp_ns
             yield tick
@@ -247,19 +255,20 @@ class Engine:
             self.counts["ticks_stale"] += batch.count
             return
         try:
-            records = batch.records()
+            if self._takes_batches:
+                self._cause = batch
+                self.trigger_timestamp_ns = batch.timestamp_ns
+                self._deliver_batch(batch, batch.records())
+                return
+            ticks = unpack_ticks(batch)
         except ValueError:
             self.counts["ticks_malformed"] += batch.count
             return
-        self._cause = batch
-        self.trigger_timestamp_ns = batch.timestamp_ns
-        if self._takes_batches:
-            self._deliver_batch(batch, records)
-            return
-        for tick in unpack_ticks(batch, records):
+        on_tick = self.strategy.on_tick
+        for tick in ticks:
             self._cause = tick
             self.trigger_timestamp_ns = tick.timestamp_ns
-            self._call(self.strategy.on_tick, tick)
+            self._call(on_tick, tick)
 
     def _deliver_batch(self, message: Tick | Ticks, records: npt.NDArray[np.void]) -> None:
         instrument = self.instruments.find(message)
@@ -285,6 +294,9 @@ class Engine:
         if not self.is_started:
             self.is_started = True
             self._call(self.strategy.on_start)
+            for tick in self._held:
+                self.on_snapshot(tick, self.now_ns)
+            self._held.clear()
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run a callback of the strategy. Its failure is counted and told, and too many halt it."""
@@ -315,30 +327,47 @@ class Engine:
         return cause.price if isinstance(cause, Trade) else None
 
 
-def unpack_ticks(batch: Ticks, records: npt.NDArray[np.void]) -> Iterator[Tick]:
-    """The ticks of a batch, each with the number it has in its stream."""
-    first_seq = batch.seq - batch.count + 1
-    for index, record in enumerate(records.tolist()):
-        timestamp_ns, local_ns, exchange_ns, *amounts = record
-        # NaN, which is not equal to itself, stands for absent.
-        bid, ask, bid_size, ask_size, last, volume = (amount if amount == amount else None for amount in amounts)  # noqa: PLR0124
-        yield Tick(
-            batch.source,
-            batch.epoch,
-            first_seq + index,
-            timestamp_ns,
-            batch.exchange,
-            batch.symbol,
-            batch.raw_symbol,
-            local_ns,
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            last,
-            volume,
-            exchange_ns or None,
+def unpack_ticks(batch: Ticks) -> list[Tick]:
+    """The ticks of a batch, oldest first, each with the number it has in its stream.
+
+    Raises:
+        ValueError: The batch is malformed.
+    """
+    batch.check_length()
+    source, epoch, seq = batch.source, batch.epoch, batch.seq - batch.count
+    exchange, symbol, raw_symbol = batch.exchange, batch.symbol, batch.raw_symbol
+    ticks = []
+    # Written out: a loop over the six amounts costs 1.0 µs a tick, this 0.6 µs. A batch has seldom more than ten ticks,
+    # for which numpy's checks would cost as much again.
+    for now_ns, local_ns, exchange_ns, bid, ask, bid_size, ask_size, last, volume in _iterate_records(batch.data):
+        seq += 1
+        ticks.append(
+            Tick(
+                source,
+                epoch,
+                seq,
+                now_ns,
+                exchange,
+                symbol,
+                raw_symbol,
+                local_ns,
+                bid if 0 <= bid <= AMOUNT_MAX else _absent(bid),
+                ask if 0 <= ask <= AMOUNT_MAX else _absent(ask),
+                bid_size if 0 <= bid_size <= AMOUNT_MAX else _absent(bid_size),
+                ask_size if 0 <= ask_size <= AMOUNT_MAX else _absent(ask_size),
+                last if 0 <= last <= AMOUNT_MAX else _absent(last),
+                volume if 0 <= volume <= AMOUNT_MAX else _absent(volume),
+                exchange_ns or None,
+            )
         )
+    return ticks
+
+
+def _absent(amount: float) -> float | None:
+    """NaN stands for an absent amount; whatever else is outside the range is an error."""
+    if math.isnan(amount):
+        return None
+    raise ValueError(f"packed ticks: expected an amount from 0 to {AMOUNT_MAX:g} or NaN, was {amount}")
 
 
 def pack_tick(tick: Tick) -> npt.NDArray[np.void]:

@@ -17,6 +17,7 @@ from strategy.config import StrategyConfig
 from strategy.engine import Engine
 
 FRAMES_PER_TURN_MAX = 1_000
+HOUSEKEEPING_NS = 5 * NS_PER_MS
 ASK_AGAIN_NS = 500 * NS_PER_MS
 EVENT_KINDS = ("signal_acknowledged.*.*", "order_*.*.*", "position_*.*.*")
 
@@ -33,6 +34,7 @@ class StrategyService:
         self._is_stopping = False
         self._has_waiting_frames = False
         self._state_asked_ns = 0
+        self._next_housekeeping_ns = 0
         self._breaks_seen = 0
         self._send_refused = 0
         self._engine = Engine(
@@ -73,15 +75,21 @@ class StrategyService:
         # Ticks wait in the socket until the snapshot is taken and the executor has told where the strategy stands.
         takes_market = self._engine.is_started or self._market.is_listening
         waiter = self._waiter if takes_market else self._waiter_without_market
-        waiter.wait(0 if self._has_waiting_frames else timeout_ms)
-        drain(self._events, self._on_event_frame, FRAMES_PER_TURN_MAX)
+        ready = waiter.wait(0 if self._has_waiting_frames else timeout_ms)
+        if self._events in ready:
+            drain(self._events, self._on_event_frame, FRAMES_PER_TURN_MAX)
         if self._engine.is_started or not self._market.is_joined:
             count = self._market.drain(self._on_market, self._on_snapshot, FRAMES_PER_TURN_MAX)
             self._has_waiting_frames = count == FRAMES_PER_TURN_MAX
         now_ns = self._clock.now_ns()
-        self._engine.on_time(now_ns)
-        self._flush(now_ns)
-        self._ask_for_state(now_ns)
+        if self._engine.has_new_outgoing:
+            self._flush(now_ns)
+        # Timers, resends and questions count in ms: no need to look at each of 10 k wake-ups a second.
+        if now_ns >= self._next_housekeeping_ns:
+            self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
+            self._engine.on_time(now_ns)
+            self._flush(now_ns)
+            self._ask_for_state(now_ns)
 
     def readiness(self) -> str | None:
         """Ready when the snapshot is taken and the executor has told positions and open orders."""

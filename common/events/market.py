@@ -1,5 +1,6 @@
 """Market domain: what the gateway broadcasts. Prices in quote units, sizes in base units, float64, all >= 0."""
 
+import struct
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -24,6 +25,9 @@ TICK_DTYPE = np.dtype(
         ("volume", "<f8"),
     ]
 )
+
+AMOUNT_MAX = 1e15
+_AMOUNTS = struct.Struct("<6d")
 
 
 class Tick(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Tick.Received.v1"):
@@ -64,14 +68,51 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
         Raises:
             ValueError: `data` is not `count` records long, or a price or size is negative or infinite.
         """
+        self.check_length()
         records = np.frombuffer(self.data, dtype=TICK_DTYPE)
-        if len(records) != self.count:
-            raise ValueError(f"ticks of {self.symbol}: expected {self.count} records, was {len(self.data)} bytes")
-        amounts = records.view("<f8").reshape(self.count, -1)[:, 3:]
-        # Accepts 0 <= x <= 1e15, and NaN, which stands for absent here.
-        if not bool(np.all(((amounts >= 0) & (amounts <= 1e15)) | np.isnan(amounts))):
-            raise ValueError(f"ticks of {self.symbol}: expected prices and sizes from 0 to 1e15 or NaN for absent")
+        amounts = np.frombuffer(self.data, dtype="<f8").reshape(self.count, -1)[:, 3:]
+        # fmin and fmax pass over NaN, which stands for absent here; where all are absent the result is NaN.
+        lowest, highest = np.fmin.reduce(amounts, axis=None), np.fmax.reduce(amounts, axis=None)
+        if not (0 <= lowest <= highest <= AMOUNT_MAX or np.isnan(lowest)):
+            raise self._out_of_range()
         return records
+
+    def newest(self) -> tuple[float, float, float, float, float, float]:
+        """Bid, ask, bid size, ask size, last and volume of the last tick, NaN for absent: 1 µs instead of 6 for all.
+
+        Raises:
+            ValueError: As of `records`, for this tick.
+        """
+        self.check_length()
+        amounts = _AMOUNTS.unpack_from(self.data, len(self.data) - _AMOUNTS.size)
+        if not all(0 <= amount <= AMOUNT_MAX or amount != amount for amount in amounts):  # noqa: PLR0124  # NaN
+            raise self._out_of_range()
+        return amounts
+
+    def check_length(self) -> None:
+        """Make sure that `data` holds `count` ticks.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if len(self.data) != self.count * TICK_DTYPE.itemsize:
+            raise ValueError(f"ticks of {self.symbol}: expected {self.count} records, was {len(self.data)} bytes")
+
+    def _out_of_range(self) -> ValueError:
+        return ValueError(f"ticks of {self.symbol}: expected prices and sizes from 0 to 1e15 or NaN for absent")
+
+
+class Quote(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"):
+    """The newest prices of an instrument, 20 times a second while they change and once a second while not.
+
+    For whoever needs to know the market but not every tick of it. `timestamp_ns` is that of the tick it was taken from.
+    """
+
+    kind: ClassVar[str] = "quote"
+
+    bid: Price | None = None
+    ask: Price | None = None
+    last: Price | None = None
 
 
 class Trade(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Trade.Received.v1"):

@@ -8,6 +8,7 @@ from common.events.base import Message
 MESSAGE_TYPES: tuple[type[Message], ...] = (
     market.Tick,
     market.Ticks,
+    market.Quote,
     market.Trade,
     market.SnapshotRequested,
     market.SnapshotReported,

@@ -57,12 +57,6 @@ class Sockets:
         """The receiving end of a broadcast; the prefixes are subscribed in their order."""
         return self._connect(_subscribed(self._make(zmq.SUB), prefixes), endpoint)
 
-    def connect_newest(self, endpoint: str, prefix: bytes) -> Socket:
-        """A subscription that keeps the newest frame only: what nobody reads costs no Python time."""
-        socket = self._make(zmq.SUB)
-        socket.setsockopt(zmq.CONFLATE, 1)
-        return self._connect(_subscribed(socket, [prefix]), endpoint)
-
     def bind_puller(self, endpoint: str) -> Socket:
         """The receiving end of a pipeline."""
         return self._bind(self._make(zmq.PULL), endpoint)

@@ -63,6 +63,7 @@ class MarketChannel:
         """Hand over the messages that wait now, at most so many frames, and tell how many frames there were."""
         if self._is_asking and (frame := take_answer(self.snapshot_socket)) is not None:
             self._on_snapshot(frame, on_snapshot)
+            return 0  # who has just joined decides first whether it is ready for more
         if self.is_joined:
             accept = self.subscriber.accept
 

@@ -15,9 +15,9 @@ class Waiter:
         for socket in sockets:
             self._poller.register(socket, zmq.POLLIN)
 
-    def wait(self, timeout_ms: int) -> bool:
-        """Tell whether there is something to read, as soon as there is or the time is over."""
-        return bool(self._poller.poll(timeout_ms))
+    def wait(self, timeout_ms: int) -> set[Socket]:
+        """The sockets that have something to read, as soon as there is one or the time is over."""
+        return {socket for socket, _ in self._poller.poll(timeout_ms)}
 
 
 def drain(socket: Socket, accept: Callable[[bytes], object], count_max: int) -> int:

@@ -58,6 +58,12 @@ class Matcher:
         if bid is not None and bid >= self._sells.reach:
             self._meet_quote(self._sells, self._bids, now_ns)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no order is here and nothing shown is taken: only the newest quote counts."""
+        has_orders = self._waiting or self._buys or self._sells
+        return not (has_orders or self._bids.is_consumed or self._asks.is_consumed)
+
     def on_records(self, records: npt.NDArray[np.void]) -> None:
         """Show a batch of quotes, oldest first; shape (count,), dtype `TICK_DTYPE`."""
         if self._is_untouched_by(records):
