@@ -52,7 +52,6 @@ def run_options(function: F) -> F:
         click.option(
             "--run-dir",
             metavar="DIR",
-            envvar="TICKPULSE_RUN_DIR",
             help="Where this run keeps sockets, state, status and logs.  [default: run.directory of the config: run]",
         ),
         click.option(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 
+from common.checkpoints import BackgroundCheckpoints
 from common.errors import ConfigError, FatalError
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
 from exchange import ledger_rows, ledger_schema
@@ -61,6 +62,7 @@ class Ledger:
         """
         self.path = path
         self._connection = _open(path, synchronous)
+        self._checkpoints = BackgroundCheckpoints(self._connection, path)
         row = self._connection.execute("SELECT max(execution_number) FROM executions").fetchone()
         self._last_execution_number: int = row[0] or 0
 
@@ -72,6 +74,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the file back. Safe to repeat."""
+        self._checkpoints.close()
         self._connection.close()
 
     @_or_fatal
@@ -83,6 +86,8 @@ class Ledger:
     @_or_fatal
     def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> None:
         """Keep a new order with its first answer; a known id is a fault of the caller, and fatal."""
+        if self._checkpoints.error is not None:
+            raise self._checkpoints.error
         # One statement is one transaction; BEGIN and COMMIT around it would only cost two more.
         self._connection.execute(INSERT_ORDER, ledger_rows.new_order_row(request, answer, now_ns))
 

@@ -30,7 +30,7 @@ from common.events.trading import (
     SignalAcknowledged,
 )
 from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType
-from common.money import ZERO
+from common.money import ZERO, is_bounded
 from executor.digest import digest_of
 from executor.entries import (
     CancelIntended,
@@ -45,7 +45,7 @@ from executor.entries import (
     SignalConflicted,
     SignalDenied,
 )
-from executor.orders import Move, Order
+from executor.orders import IllegalMoveError, Move, Order
 from executor.positions import Position
 
 PositionKey = tuple[str, str, str]  # strategy, exchange, symbol
@@ -196,10 +196,7 @@ class Book:
             venue_order_id=entry.venue_order_id,
             reason=entry.reason,
         )
-        events = self._after(moved, entry.timestamp_ns)
-        if moved.is_cancel_wanted and not moved.is_final:
-            events += self._after(moved.after(Move.CANCEL_REQUESTED), entry.timestamp_ns)
-        return events
+        return self._after_word(moved, entry.timestamp_ns)
 
     def _on_move(self, entry: OrderUnanswered | OrderAbandoned, move: Move, reason: str | None = None) -> list[Message]:
         return self._after(self.orders[entry.client_order_id].after(move, reason=reason), entry.timestamp_ns)
@@ -230,8 +227,13 @@ class Book:
                 MOVE_OF_EXECUTION[report.execution_type], venue_order_id=report.venue_order_id, reason=report.reason
             )
             return self._after(moved, entry.timestamp_ns, report)
-        price, fee = report.price or ZERO, report.fee or ZERO
-        events = self._after(order.after_fill(report.quantity, price), entry.timestamp_ns, report)
+        price, fee = report.price, ZERO if report.fee is None else report.fee
+        if price is None or not is_bounded(fee):
+            raise IllegalMoveError(
+                f"execution {report.execution_number}: expected a trade with a price and a finite fee, "
+                f"was {price} and {fee}"
+            )
+        events = self._after_word(order.after_fill(report.quantity, price), entry.timestamp_ns, report)
         events.append(self._fill_position(order, report, price, fee, entry))
         return events
 
@@ -244,6 +246,13 @@ class Book:
         after = before.after_fill(signal.action, report.quantity, price, fee)
         self.positions[key] = after
         return position_event(key, before, after, entry)
+
+    def _after_word(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
+        """Keep an order that the exchange has told of; a cancel that waited for that is requested now."""
+        events = self._after(order, now_ns, report)
+        if order.is_cancel_wanted and not order.is_final and order.status is not OrderStatus.PENDING_CANCEL:
+            events += self._after(order.after(Move.CANCEL_REQUESTED), now_ns)
+        return events
 
     def _after(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
         """Keep a changed order; tell of it, and of the end of its signal when this is it."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from common.clock import NS_PER_MS
+from common.errors import FatalError
 from common.events.base import DRAFT, Message
 from common.events.trading import (
     Acknowledgement,
@@ -33,6 +34,7 @@ from common.events.venue import (
 from common.ids import make_client_order_id
 from common.instruments import InstrumentTable, Listed
 from common.metrics import Latency
+from executor import requests
 from executor.book import Book, SignalRecord
 from executor.config import ExecutorConfig
 from executor.digest import digest_of
@@ -106,6 +108,7 @@ class Executor:
         self._publish = publish
         self._request_number = 0
         self._is_resend_asked = False
+        self._newest_ahead = 0
         self._is_recovered = False
         for entry in journal.replay():
             self.book.apply(entry)
@@ -120,9 +123,9 @@ class Executor:
         """Ask the exchange for every order whose answer is missing, and for the executions that were missed."""
         for order in self.book.working_orders():
             if order.is_unanswered:
-                self.line.push(self._query(order, now_ns))
+                self.line.push(requests.query(order, self._next_request_id(), now_ns))
             elif order.status is OrderStatus.PENDING_CANCEL:
-                self.line.push(self._cancel(order, now_ns))
+                self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
         self.ask_for_executions(now_ns)
         self._pump(now_ns)
 
@@ -133,7 +136,7 @@ class Executor:
         self.counts["signals_received"] += 1
         record = self.book.signals.get(signal.signal_id)
         if record is not None:
-            self._on_known_signal(record, digest_of(signal), now_ns)
+            self._on_known_signal(record, signal, digest_of(signal), now_ns)
             return
         refusal = self._find_refusal(signal, now_ns)
         if refusal is not None:
@@ -142,7 +145,7 @@ class Executor:
         order_id = make_client_order_id(signal.signal_id)
         entry = OrderIntended(now_ns, signal, order_id)
         self._journal.append([entry])
-        self.line.push(self._submit(Order(client_order_id=order_id, signal=signal), now_ns))
+        self.line.push(requests.submit(Order(client_order_id=order_id, signal=signal), self._next_request_id(), now_ns))
         # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.
         self._pump(now_ns)
         self._publish_all(self.book.apply(entry))
@@ -153,20 +156,9 @@ class Executor:
         self.counts["signals_received"] += 1
         record = self.book.signals.get(unreadable.signal_id)
         if record is not None:
-            self._on_known_signal(record, unreadable.digest, now_ns)
+            self._on_known_signal(record, unreadable, unreadable.digest, now_ns)
             return
-        entry = SignalDenied(
-            timestamp_ns=now_ns,
-            signal_id=unreadable.signal_id,
-            strategy=unreadable.strategy,
-            exchange=unreadable.exchange,
-            symbol=unreadable.symbol,
-            digest=unreadable.digest,
-            reason=Reason.MALFORMED.value,
-            detail=unreadable.detail,
-        )
-        self.counts["signals_denied"] += 1
-        self._learn(entry)
+        self._deny(unreadable, unreadable.digest, Refusal(Reason.MALFORMED, unreadable.detail), now_ns)
 
     def on_cancel(self, request: CancelRequested, now_ns: int) -> None:
         """Cancel the order of a signal, if it is still working and belongs to who asks."""
@@ -178,7 +170,7 @@ class Executor:
         self.counts["cancels_received"] += 1
         self._learn(CancelIntended(now_ns, order.client_order_id))
         if not order.is_unanswered:
-            self.line.push(self._cancel(order, now_ns))
+            self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
         self._pump(now_ns)
 
     def on_state_request(self, request: StateRequested, now_ns: int) -> None:
@@ -209,13 +201,14 @@ class Executor:
         if request is None:
             self.counts["answers_late"] += 1
             return
-        if isinstance(answer, ExecutionsResent):
-            self._on_resent(answer, now_ns)
+        if isinstance(request, ResendExecutions) and isinstance(answer, ExecutionsResent):
+            self._on_resent(request, answer, now_ns)
+        elif isinstance(request, ResendExecutions) or isinstance(answer, ExecutionsResent):
+            # The answer to another kind of question is none.
+            self.counts["answers_unexpected"] += 1
+            self._on_unanswered(request, now_ns)
         elif isinstance(request, CancelOrder):
             self._on_cancel_answer(request, answer, now_ns)
-        elif isinstance(request, ResendExecutions):
-            self.counts["answers_unexpected"] += 1
-            self._is_resend_asked = False
         elif answer.outcome is AnswerOutcome.NOT_FOUND:
             self._on_not_found(request.client_order_id, now_ns)
         else:
@@ -229,6 +222,7 @@ class Executor:
             self.counts["executions_repeated"] += 1
         elif report.execution_number > expected:
             self.counts["executions_ahead"] += 1
+            self._newest_ahead = max(self._newest_ahead, report.execution_number)
             self.ask_for_executions(now_ns)
         else:
             self._take_execution(report, now_ns)
@@ -238,14 +232,7 @@ class Executor:
         if self._is_resend_asked:
             return
         self._is_resend_asked = True
-        self.line.push(
-            ResendExecutions(
-                **DRAFT,
-                timestamp_ns=now_ns,
-                request_id=self._next_request_id(),
-                from_number=self.book.last_execution_number + 1,
-            )
-        )
+        self.line.push(requests.resend(self.book.last_execution_number + 1, self._next_request_id(), now_ns))
         self._pump(now_ns)
 
     def on_time(self, now_ns: int) -> None:
@@ -285,7 +272,7 @@ class Executor:
             )
         )
 
-    def _deny(self, signal: Signal, digest: str, refusal: Refusal, now_ns: int) -> None:
+    def _deny(self, signal: Signal | UnreadableSignal, digest: str, refusal: Refusal, now_ns: int) -> None:
         self.counts["signals_denied"] += 1
         self.counts[f"denied_{refusal.reason.value.lower()}"] += 1
         self._learn(
@@ -298,17 +285,27 @@ class Executor:
                 digest=digest,
                 reason=refusal.reason.value,
                 detail=refusal.detail,
-                signal=signal,
+                signal=signal if isinstance(signal, Signal) else None,
             )
         )
 
-    def _on_known_signal(self, record: SignalRecord, digest: str, now_ns: int) -> None:
+    def _on_known_signal(
+        self, record: SignalRecord, signal: Signal | UnreadableSignal, digest: str, now_ns: int
+    ) -> None:
         if digest != record.digest:
             self.counts["signals_in_conflict"] += 1
             self._learn(SignalConflicted(timestamp_ns=now_ns, signal_id=record.signal_id, digest=digest))
             detail = "this signal_id was used before with another body; the first one stands"
             conflict = Outcome(Acknowledgement.CONFLICT, Reason.CONFLICT.value, detail)
-            self._publish(self.book.acknowledgement(record, conflict, now_ns))
+            # To who asked: a strategy that takes another one's id must not end the other one's signal.
+            asker = SignalRecord(
+                signal_id=signal.signal_id,
+                strategy=signal.strategy,
+                exchange=signal.exchange,
+                symbol=signal.symbol,
+                digest=digest,
+            )
+            self._publish(self.book.acknowledgement(asker, conflict, now_ns))
             return
         self.counts["signals_repeated"] += 1
         if record.outcome is not None:
@@ -329,11 +326,15 @@ class Executor:
                 reason=answer.reason,
             )
         )
-        order = self.book.orders[request.client_order_id]
         if was_unanswered:
-            self.counts["orders_rejected" if order.status is OrderStatus.REJECTED else "orders_accepted"] += 1
-            if order.status is OrderStatus.PENDING_CANCEL:
-                self.line.push(self._cancel(order, now_ns))
+            self._on_first_word(request.client_order_id, now_ns)
+
+    def _on_first_word(self, client_order_id: str, now_ns: int) -> None:
+        """The exchange has told of an order, by an answer or an execution: a cancel that waited for that goes now."""
+        order = self.book.orders[client_order_id]
+        self.counts["orders_rejected" if order.status is OrderStatus.REJECTED else "orders_accepted"] += 1
+        if order.status is OrderStatus.PENDING_CANCEL:
+            self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
 
     def _on_cancel_answer(self, request: CancelOrder, answer: OrderAnswered, now_ns: int) -> None:
         if answer.outcome is not AnswerOutcome.ACCEPTED:
@@ -345,11 +346,14 @@ class Executor:
         order = self.book.orders[client_order_id]
         if not order.is_unanswered:
             return
-        if now_ns >= order.signal.expires_ns:
+        if now_ns < order.signal.expires_ns:
+            self.counts["orders_sent_again"] += 1
+            self.line.push_first(requests.submit(order, self._next_request_id(), now_ns))
+        elif self.line.sent_ns < order.signal.expires_ns:
+            # It may have looked before the order came, and taken it in time. After the expiry it takes it no more.
+            self.line.push_first(requests.query(order, self._next_request_id(), now_ns))
+        else:
             self._abandon(order, now_ns)
-            return
-        self.counts["orders_sent_again"] += 1
-        self.line.push_first(self._submit(order, now_ns))
 
     def _on_unanswered(self, request: Request, now_ns: int) -> None:
         if isinstance(request, ResendExecutions):
@@ -359,38 +363,49 @@ class Executor:
         order = self.book.orders[request.client_order_id]
         if isinstance(request, CancelOrder):
             if not order.is_final:
-                self.line.push_first(self._cancel(order, now_ns))
+                self.line.push_first(requests.cancel(order, self._next_request_id(), now_ns))
             return
         if order.status is OrderStatus.PENDING_NEW:
             self._learn(OrderUnanswered(now_ns, order.client_order_id))
         # Also for an order whose execution came first: the answer to the query is then only counted.
         if order.is_unanswered:
-            self.line.push_first(self._query(order, now_ns))
+            self.line.push_first(requests.query(order, self._next_request_id(), now_ns))
 
-    def _on_resent(self, answer: ExecutionsResent, now_ns: int) -> None:
+    def _on_resent(self, request: ResendExecutions, answer: ExecutionsResent, now_ns: int) -> None:
         self._is_resend_asked = False
+        if answer.last_number < request.from_number - 1:
+            raise FatalError(
+                f"executions: expected an exchange that has made {request.from_number - 1} or more, was "
+                f"{answer.last_number}; its ledger is not the one of this journal: restore it, or start both anew"
+            )
         for report in answer.executions:
             if report.execution_number == self.book.last_execution_number + 1:
                 self._take_execution(report, now_ns)
-        if answer.last_number > self.book.last_execution_number and answer.executions:
+        # A report that came while the answer was on its way was put off, and may be newer than the answer.
+        newest = max(answer.last_number if answer.executions else 0, self._newest_ahead)
+        self._newest_ahead = 0
+        if newest > self.book.last_execution_number:
             self.ask_for_executions(now_ns)
 
     def _take_execution(self, report: ExecutionReported, now_ns: int) -> None:
         reference = self._find_reference(report)
         self.counts["executions"] += 1
         order = self.book.orders.get(report.client_order_id)
-        if order is not None and order.is_unanswered:
-            self.counts["orders_accepted"] += 1  # the execution says what the answer would have said
+        was_unanswered = order is not None and order.is_unanswered
         if report.price is not None:
             self.counts["fills"] += 1
         self._learn(ExecutionTaken(now_ns, report, None if reference is None else reference.mark()))
+        if was_unanswered:
+            self._on_first_word(report.client_order_id, now_ns)
 
     # Doing
 
     def _learn(self, entry: Entry) -> None:
-        """Make a fact durable, then know it, then tell of it."""
+        """Make a fact durable, then tell of it."""
+        # Known first: what contradicts the book raises here, and does not become a journal that nobody can replay.
+        events = self.book.apply(entry)
         self._journal.append([entry])
-        self._publish_all(self.book.apply(entry))
+        self._publish_all(events)
 
     def _publish_all(self, events: Iterable[Message]) -> None:
         for event in events:
@@ -413,45 +428,6 @@ class Executor:
         self.counts["orders_abandoned"] += 1
         self._learn(OrderAbandoned(now_ns, order.client_order_id, Reason.EXPIRED.value))
 
-    def _submit(self, order: Order, now_ns: int) -> SubmitOrder:
-        signal = order.signal
-        return SubmitOrder(
-            **DRAFT,
-            timestamp_ns=now_ns,
-            exchange=signal.exchange,
-            symbol=signal.symbol,
-            request_id=self._next_request_id(),
-            client_order_id=order.client_order_id,
-            side=signal.action,
-            order_type=signal.order_type,
-            quantity=signal.quantity,
-            limit_price=signal.limit_price,
-            time_in_force=signal.time_in_force,
-            expires_ns=signal.expires_ns,
-            cause_id=signal.cause_id,
-            correlation_id=signal.correlation_id,
-        )
-
-    def _query(self, order: Order, now_ns: int) -> QueryOrder:
-        return QueryOrder(
-            **DRAFT,
-            timestamp_ns=now_ns,
-            exchange=order.signal.exchange,
-            symbol=order.signal.symbol,
-            request_id=self._next_request_id(),
-            client_order_id=order.client_order_id,
-        )
-
-    def _cancel(self, order: Order, now_ns: int) -> CancelOrder:
-        return CancelOrder(
-            **DRAFT,
-            timestamp_ns=now_ns,
-            exchange=order.signal.exchange,
-            symbol=order.signal.symbol,
-            request_id=self._next_request_id(),
-            client_order_id=order.client_order_id,
-        )
-
     def _next_request_id(self) -> str:
         self._request_number += 1
         return f"{self._epoch}-{self._request_number}"
@@ -469,4 +445,5 @@ class Executor:
 
 def _submission_outcome(request: Request, answer: OrderAnswered) -> AnswerOutcome:
     """A query that finds an order says what a repeated submission would have said."""
-    return AnswerOutcome.EXISTS if isinstance(request, QueryOrder) else answer.outcome
+    is_found = isinstance(request, QueryOrder) and answer.outcome is AnswerOutcome.ACCEPTED
+    return AnswerOutcome.EXISTS if is_found else answer.outcome

@@ -1,8 +1,10 @@
 """Reading what strategies push. A signal that cannot be read but has an id is refused by name, not dropped."""
 
+from typing import Annotated
+
 import msgspec
 
-from common.errors import InvalidValueError, WireError, WireFault
+from common.errors import WireError, WireFault
 from common.events.base import Message
 from common.events.registry import type_name
 from common.events.trading import CancelRequested, Signal, StateRequested
@@ -33,9 +35,13 @@ class _Names(msgspec.Struct):
     strategy: str
 
 
+# A bounded amount has up to 33 characters. A refusal quotes what it refuses, and must itself stay readable.
+_AmountText = Annotated[str, msgspec.Meta(max_length=64)]
+
+
 class _Amounts(msgspec.Struct):
-    quantity: str
-    limit_price: str | None = None
+    quantity: _AmountText
+    limit_price: _AmountText | None = None
 
 
 _decode_names = msgspec.msgpack.Decoder(_Names).decode
@@ -76,7 +82,8 @@ def _read_names(frame: bytes, error: WireError) -> UnreadableSignal:
         check_id(names.strategy, "strategy")
         check_name(names.exchange, "exchange")
         check_symbol(names.symbol)
-    except (msgspec.MsgspecError, RecursionError, InvalidValueError):
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        # ValueError: an id outside its alphabet, or bytes that are no UTF-8.
         raise error from None
     if names.type != _SIGNAL_TYPE or topic != f"{Signal.kind}.{names.exchange}.{names.symbol}".encode():
         raise error

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from common.checkpoints import BackgroundCheckpoints
 from common.errors import ConfigError, FatalError
 from executor.entries import AnyEntry, Entry
 
@@ -57,6 +58,7 @@ class SqliteJournal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
             self._check_or_create()
+            self._checkpoints = BackgroundCheckpoints(self._connection, path)
         except sqlite3.Error as error:
             raise FatalError(
                 f"journal {path}: expected a readable SQLite file, {error}; restore or remove it"
@@ -73,6 +75,8 @@ class SqliteJournal:
             for entry in entries
         ]
         try:
+            if self._checkpoints.error is not None:
+                raise self._checkpoints.error
             if len(rows) == 1:
                 self._connection.execute(_INSERT, rows[0])  # without BEGIN a statement is a transaction of its own
             else:
@@ -92,6 +96,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Close the file. Safe to repeat."""
+        self._checkpoints.close()
         self._connection.close()
 
     def _check_or_create(self) -> None:

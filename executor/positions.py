@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from common.events.trading import Side
-from common.money import EXACT, ZERO, divide_rounded
+from common.money import EXACT, ROUNDING, ZERO, divide_rounded
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             price: Quote units for one.
             fee: Quote units; negative for a rebate.
         """
-        signed = quantity if side == "buy" else -quantity
+        # copy_negate and copy_abs, since - and abs() would round to the 28 digits of Python's default context.
+        signed = quantity if side == "buy" else quantity.copy_negate()
         fees = EXACT.add(self.fees, fee)
         is_growing = not self.quantity or (self.quantity > 0) == (signed > 0)
         if is_growing:
@@ -50,17 +51,17 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
                 cost=EXACT.add(self.cost, EXACT.multiply(signed, price)),
                 fees=fees,
             )
-        closed = min(quantity, abs(self.quantity))
+        closed = min(quantity, self.quantity.copy_abs())
         reduced = msgspec.structs.replace(self._reduced(closed, price), fees=fees)
         opened = EXACT.subtract(quantity, closed)
         return reduced.after_fill(side, opened, price, ZERO) if opened else reduced
 
     def _reduced(self, closed: Decimal, price: Decimal) -> "Position":
         """Close a part, or all, at a price."""
-        signed = closed if self.quantity > 0 else -closed
+        signed = closed if self.quantity > 0 else closed.copy_negate()
         left = EXACT.subtract(self.quantity, signed)
         # When all is closed the whole cost goes with it, so no rounding is left behind.
-        share = self.cost if not left else divide_rounded(EXACT.multiply(self.cost, signed), self.quantity)
+        share = self.cost if not left else divide_rounded(ROUNDING.multiply(self.cost, signed), self.quantity)
         profit = EXACT.subtract(EXACT.multiply(signed, price), share)
         return msgspec.structs.replace(
             self,

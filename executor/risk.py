@@ -160,7 +160,7 @@ def check_reduce_only(case: Case) -> Refusal | None:
     """A reducing order is against the position and no larger than it."""
     if not case.signal.reduce_only:
         return None
-    reducible = case.held_quantity if case.signal.action == "sell" else -case.held_quantity
+    reducible = case.held_quantity if case.signal.action == "sell" else case.held_quantity.copy_negate()
     if case.signal.quantity <= reducible:
         return None
     return Refusal(

@@ -94,27 +94,34 @@ class Normaliser:
     def publish(self, updates: Sequence[Update], now_ns: int) -> None:
         """Send what was read together: as one message per instrument where several ticks of it wait."""
         is_packed = self._batch_ticks_max > 1 and len(updates) > 1
+        emit = self._pack if is_packed else self._send_tick
+        lines = self._lines
         for update in updates:
-            line = self._lines.get(update.raw_symbol)
+            line = lines.get(update.raw_symbol)
             if line is None:
                 self.counts["updates_unlisted"] += 1
                 continue
             if isinstance(update, QuoteUpdate):
-                is_good = self._take_quote(line, update)
-            else:
-                is_good = self._take_trade(line, update, now_ns)
-            if not is_good:
+                bid, ask, bid_size, ask_size = update.bid, update.ask, update.bid_size, update.ask_size
+                # Accepts what is inside the range: NaN is in none.
+                if not (
+                    0 <= bid <= AMOUNT_MAX
+                    and 0 <= ask <= AMOUNT_MAX
+                    and 0 <= bid_size <= AMOUNT_MAX
+                    and 0 <= ask_size <= AMOUNT_MAX
+                ):
+                    self.counts["updates_refused"] += 1
+                    continue
+                line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
+            elif not self._take_trade(line, update, now_ns):
                 self.counts["updates_refused"] += 1
                 continue
             line.local_ns = update.local_timestamp_ns
             line.exchange_ns = update.exchange_timestamp_ns
             line.timestamp_ns = now_ns
-            if is_packed:
-                self._pack(line)
-            else:
-                self._send_tick(line)
+            emit(line)
         if is_packed:
-            for line in self._lines.values():
+            for line in lines.values():
                 self._send_waiting(line)
 
     def publish_batch(self, batch: QuoteBatch, now_ns: int) -> None:
@@ -163,24 +170,11 @@ class Normaliser:
         for line in self._lines.values():
             writer = line.tick_writer
             if writer.seq:
-                values.append(LastValue(writer.topic, self._epoch, writer.seq, self._tick(line)))
+                values.append(LastValue(writer.topic, self._epoch, writer.seq, self._tick(line, writer.seq)))
             trades = self._publisher.writer(line.trade_topic)
             if trades.seq:
                 values.append(LastValue(trades.topic, self._epoch, trades.seq))
         return values
-
-    def _take_quote(self, line: _Line, update: QuoteUpdate) -> bool:
-        bid, ask, bid_size, ask_size = update.bid, update.ask, update.bid_size, update.ask_size
-        # Accepts what is inside the range: NaN is in none.
-        if not (
-            0 <= bid <= AMOUNT_MAX
-            and 0 <= ask <= AMOUNT_MAX
-            and 0 <= bid_size <= AMOUNT_MAX
-            and 0 <= ask_size <= AMOUNT_MAX
-        ):
-            return False
-        line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
-        return True
 
     def _take_trade(self, line: _Line, update: TradeUpdate, now_ns: int) -> bool:
         if not (0 <= update.price <= AMOUNT_MAX and 0 <= update.quantity <= AMOUNT_MAX):
@@ -208,33 +202,15 @@ class Normaliser:
         writer = line.tick_writer
         if not writer.seq:
             self.has_new_instrument = True
-        writer.write(
-            Tick(
-                self._source,
-                self._epoch,
-                writer.seq + 1,
-                line.timestamp_ns,
-                self._exchange,
-                line.symbol,
-                line.raw_symbol,
-                line.local_ns,
-                line.bid,
-                line.ask,
-                line.bid_size,
-                line.ask_size,
-                line.last,
-                line.volume,
-                line.exchange_ns,
-            )
-        )
+        writer.write(self._tick(line, writer.seq + 1))
         self.ticks_published += 1
 
-    def _tick(self, line: _Line) -> Tick:
-        """The newest state of an instrument under the number that it was last sent with."""
+    def _tick(self, line: _Line, seq: int) -> Tick:
+        """The newest state of an instrument, under a number."""
         return Tick(
             self._source,
             self._epoch,
-            line.tick_writer.seq,
+            seq,
             line.timestamp_ns,
             self._exchange,
             line.symbol,

@@ -135,7 +135,7 @@ class _Demo:
         """Start, watch, stop, sum up."""
         lock = self._directory.lock("pipeline", self._clock.now_ns())
         pipeline = SupervisedPipeline(self._options["supervisor_conf"], self._directory, self._environment())
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
             signal.signal(number, self._on_signal)
         try:
             with Sockets(self._config.settings().sockets) as sockets:

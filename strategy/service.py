@@ -171,3 +171,5 @@ class StrategyService:
             self._process.log.error(
                 "callback_failed", callback=callback_name, error=f"{type(error).__name__}: {error}", exc_info=error
             )
+        if self._engine.halt_reason is not None:
+            self._process.log.error("strategy_halted", reason=self._engine.halt_reason)

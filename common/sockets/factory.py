@@ -132,6 +132,8 @@ class Sockets:
 
 
 def _subscribed(socket: Socket, prefixes: Iterable[bytes]) -> Socket:
+    # It has nothing to say; with a linger time a stop would wait to subscribe at a publisher that has gone.
+    socket.setsockopt(zmq.LINGER, 0)
     for prefix in prefixes:
         socket.setsockopt(zmq.SUBSCRIBE, prefix)
     return socket

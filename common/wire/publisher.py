@@ -6,7 +6,7 @@ from msgspec.structs import force_setattr
 
 from common.events.base import DRAFT, Message
 from common.events.system import TOPICS_PER_HEARTBEAT_MAX, ChannelHeartbeat
-from common.wire.codec import encode_on
+from common.wire.codec import encode_body
 from common.wire.topics import SEPARATOR
 
 Send = Callable[[bytes], object]
@@ -26,7 +26,7 @@ class TopicWriter:
     def write(self, message: Message, count: int = 1) -> None:
         """Send a message that already carries its identity; `count` is how many numbers it takes up."""
         self.seq += count
-        self._send(encode_on(self.prefix, message))
+        self._send(self.prefix + encode_body(message))
 
 
 class Publisher:
@@ -68,16 +68,21 @@ class Publisher:
         return {writer.topic: writer.seq for writer in self._writers.values() if writer.seq}
 
     def heartbeat(self, now_ns: int) -> None:
-        """Send the last numbers of up to 256 topics, and of the next ones at the next call."""
+        """Send the last numbers of up to 256 topics, and of the next ones at the next call.
+
+        With more topics every heartbeat is full, so one that is not full names all there are.
+        """
         sequences = list(self.last_sequences().items())
-        start = self._heartbeat_index if self._heartbeat_index < len(sequences) else 0
-        self._heartbeat_index = start + TOPICS_PER_HEARTBEAT_MAX
+        if len(sequences) > TOPICS_PER_HEARTBEAT_MAX:
+            start = self._heartbeat_index
+            self._heartbeat_index = (start + TOPICS_PER_HEARTBEAT_MAX) % len(sequences)
+            sequences = [*sequences[start:], *sequences[:start]][:TOPICS_PER_HEARTBEAT_MAX]
         message = ChannelHeartbeat(
             **DRAFT,
             timestamp_ns=now_ns,
             role=self._role,
             channel=self._channel,
-            sequences=dict(sequences[start : self._heartbeat_index]),
+            sequences=dict(sequences),
         )
         self._send_numbered(self._heartbeat_writer, message)
 

@@ -9,12 +9,13 @@ from common.events.market import LastValue, Ticks
 from common.events.system import TOPICS_PER_HEARTBEAT_MAX, ChannelHeartbeat
 from common.wire.codec import FRAME_BYTES_MAX, check_topic, decode_body, decode_unexplained, split
 from common.wire.sequence import Arrival, Gap, Stream
-from common.wire.topics import SEPARATOR, TopicPattern
+from common.wire.topics import SEPARATOR, TopicPattern, is_topic
 
 OnGap = Callable[[str, Gap], None]
 OnFault = Callable[[WireError], None]
 
 STREAMS_MAX = 100_000  # topics that one subscriber follows; what lies beyond is dropped and counted
+_HEARTBEAT_PREFIX = f"{ChannelHeartbeat.kind}.".encode()
 
 
 class _TopicStream(Stream):
@@ -49,15 +50,18 @@ class Subscriber:
         self.counts: Counter[str] = Counter()
         self.heartbeats = 0
         self._streams: dict[bytes, _TopicStream] = {}
-        # The life of each publisher from which on we know all topics: there a new topic must begin with number 1.
+        self._epochs: dict[str, int] = {}  # the newest life of each publisher
+        # The life of each publisher from which on we know all topics: since then a new one begins with number 1.
         self._joined_epochs: dict[str, int] = {}
+        # The first topic of the first full heartbeat of each life: when it is named again, all topics were named.
+        self._round_starts: dict[tuple[str, int], str] = {}
         self._lost_tails: set[bytes] = set()
         self._on_gap = on_gap
         self._on_fault = on_fault
 
     def prefixes(self) -> list[bytes]:
         """What to subscribe a socket to: the patterns first, then the heartbeats that prove them active."""
-        return [*(pattern.prefix for pattern in self.patterns), f"{ChannelHeartbeat.kind}.".encode()]
+        return [*(pattern.prefix for pattern in self.patterns), _HEARTBEAT_PREFIX]
 
     def accept(self, frame: bytes) -> Message | None:
         """Read one frame; None when it was a heartbeat, a repeat, not asked for, or unusable."""
@@ -107,17 +111,20 @@ class Subscriber:
             The values that are news; what is older and still on its way will be dropped.
         """
         news = []
-        self._joined_epochs[source] = epoch
+        lost_later = set()
+        self._joined_epochs.setdefault(source, epoch)
         for value in values:
             topic = value.topic.encode()
             stream = self._streams.get(topic) or self._open(topic)
-            if stream is None or (value.epoch, value.seq) < (stream.epoch, stream.last_seq):
+            if stream is None:
                 continue
-            if is_join or topic in self._lost_tails:
+            if (value.epoch, value.seq) < (stream.epoch, stream.last_seq):
+                lost_later.add(topic)
+            elif is_join or topic in self._lost_tails:
                 stream.source, stream.epoch = source, value.epoch
                 stream.last_seq = stream.baseline_seq = value.seq
                 news.append(value)
-        self._lost_tails.clear()
+        self._lost_tails &= lost_later
         return news
 
     def counters(self) -> dict[str, int]:
@@ -149,36 +156,40 @@ class Subscriber:
             self._drop(error)
 
     def _open(self, topic: bytes) -> _TopicStream | None:
-        if len(self._streams) >= STREAMS_MAX or not any(pattern.matches(topic) for pattern in self.patterns):
+        is_stream = is_topic(topic) and not topic.startswith(_HEARTBEAT_PREFIX)
+        if not is_stream or not any(pattern.matches(topic) for pattern in self.patterns):
+            return None
+        if len(self._streams) >= STREAMS_MAX:
             return None
         stream = self._streams[topic] = _TopicStream(topic.decode())
         return stream
 
     def _place(self, stream: _TopicStream, topic: bytes, message: Message) -> Message | None:
-        expected = message.topic()
-        if expected.encode() != topic:
-            text = f"topic: expected {expected} for this body, was {topic.decode()}"
-            self._drop(WireError(WireFault.OFF_TOPIC, text))
+        count = message.count if isinstance(message, Ticks) else 1
+        first_seq = message.seq - count + 1
+        try:
+            _check_place(topic, message, first_seq)
+        except WireError as error:
+            self._drop(error)
             return None
+        is_new = not stream.source
         if message.source != stream.source:
-            if stream.source:
+            if not is_new:
                 # Two publishers share a topic: each has its own numbers, so start over rather than see false gaps.
                 self.counts["source_changes"] += 1
             stream.source, stream.epoch, stream.last_seq, stream.baseline_seq = message.source, 0, 0, 0
-        count = message.count if isinstance(message, Ticks) else 1
-        first_seq = message.seq - count + 1
         arrival, gap = stream.place(message.epoch, first_seq, message.seq)
-        if arrival is Arrival.FIRST and first_seq > 1 and self._joined_epochs.get(message.source) == message.epoch:
-            gap = Gap(1, first_seq - 1)
         if arrival is Arrival.DUPLICATE:
             self.counts["older_than_snapshot" if message.seq <= stream.baseline_seq else "duplicates"] += count
             return None
         if arrival is Arrival.OLD_EPOCH:
             self.counts["old_epoch"] += count
             return None
+        if arrival is Arrival.FIRST and is_new and first_seq > 1 and self._has_joined(message):
+            gap = Gap(1, first_seq - 1)
         if arrival is Arrival.NEW_EPOCH:
-            self.counts["epoch_changes"] += 1
             stream.baseline_seq = 0
+        self._is_alive(message)
         if gap is not None:
             self._report(stream, gap)
         self.received += count
@@ -187,7 +198,9 @@ class Subscriber:
     def _compare(self, heartbeat: ChannelHeartbeat) -> None:
         """Look for messages that were sent but never arrived, behind the last one of each topic."""
         self.heartbeats += 1
-        is_joined = self._joined_epochs.get(heartbeat.source) == heartbeat.epoch
+        if not self._is_alive(heartbeat):
+            return
+        is_joined = self._has_joined(heartbeat)
         for topic, last_seq in heartbeat.sequences.items():
             stream = self._streams.get(topic.encode()) or self._open(topic.encode())
             if stream is None:
@@ -196,14 +209,40 @@ class Subscriber:
                 # Before we joined, what was sent is past and not lost.
                 stream.source, stream.epoch = heartbeat.source, heartbeat.epoch
                 stream.last_seq = 0 if is_joined else last_seq
+            if stream.source == heartbeat.source and stream.epoch < heartbeat.epoch:
+                # The publisher was restarted, and nothing of what it has sent since on this topic has arrived.
+                stream.epoch, stream.last_seq, stream.baseline_seq = heartbeat.epoch, 0, 0
             is_same_life = stream.source == heartbeat.source and stream.epoch == heartbeat.epoch
             if is_same_life and last_seq > stream.last_seq:
                 gap = Gap(stream.last_seq + 1, last_seq)
                 stream.last_seq = last_seq
                 self._lost_tails.add(topic.encode())
                 self._report(stream, gap)
+        if self._has_named_all(heartbeat):
+            self._joined_epochs.setdefault(heartbeat.source, heartbeat.epoch)
+
+    def _is_alive(self, message: Message) -> bool:
+        """Tell whether a publisher's life still lasts, and count when a new one has begun."""
+        newest = self._epochs.get(message.source, 0)
+        if message.epoch > newest and (newest or len(self._epochs) < STREAMS_MAX):
+            self._epochs[message.source] = message.epoch
+            if newest:
+                self.counts["epoch_changes"] += 1
+        return message.epoch >= newest
+
+    def _has_joined(self, message: Message) -> bool:
+        joined_epoch = self._joined_epochs.get(message.source)
+        return joined_epoch is not None and joined_epoch <= message.epoch
+
+    def _has_named_all(self, heartbeat: ChannelHeartbeat) -> bool:
+        """Tell whether we know all topics of a publisher: one with more than a heartbeat holds names them in turns."""
         if len(heartbeat.sequences) < TOPICS_PER_HEARTBEAT_MAX:
-            self._joined_epochs[heartbeat.source] = heartbeat.epoch
+            return True
+        life = (heartbeat.source, heartbeat.epoch)
+        if life not in self._round_starts:
+            self._round_starts[life] = next(iter(heartbeat.sequences))
+            return False
+        return self._round_starts[life] in heartbeat.sequences
 
     def _report(self, stream: _TopicStream, gap: Gap) -> None:
         self.counts["gaps"] += 1
@@ -215,3 +254,16 @@ class Subscriber:
         self.counts[error.fault.value] += 1
         if self._on_fault is not None:
             self._on_fault(error)
+
+
+def _check_place(topic: bytes, message: Message, first_seq: int) -> None:
+    """Refuse a message that is on a foreign topic or that has no number.
+
+    Raises:
+        WireError: It is.
+    """
+    expected = message.topic()
+    if expected.encode() != topic:
+        raise WireError(WireFault.OFF_TOPIC, f"topic: expected {expected} for this body, was {topic.decode()}")
+    if first_seq < 1:
+        raise WireError(WireFault.MISTYPED, f"{expected}: expected numbers from 1, was {first_seq} to {message.seq}")

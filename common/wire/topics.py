@@ -54,7 +54,7 @@ class TopicPattern:
 
 
 def _with_stars_filled(pattern: str) -> bytes:
-    return pattern.replace("*", "x").encode("ascii", "replace")
+    return pattern.replace("*", "x").encode(errors="surrogatepass")
 
 
 def _part_regex(part: str, star: bytes) -> bytes:

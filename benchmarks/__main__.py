@@ -1,0 +1,164 @@
+"""`tickpulse bench`, also `python -m benchmarks`."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from benchmarks import latency as latency_benchmark
+from benchmarks import plot
+from benchmarks import throughput as throughput_benchmark
+from benchmarks.latency import LatencyReport
+from benchmarks.plot_latency import draw_latency
+from benchmarks.plot_throughput import draw_throughput
+from benchmarks.schedule import OrderPathPlan
+from benchmarks.tables import format_latency, format_throughput
+from benchmarks.throughput import ThroughputReport
+from common.command import Command, F
+from common.errors import ExitCode
+
+Report = LatencyReport | ThroughputReport
+
+
+def output_options(function: F) -> F:
+    """Add --rounds, --json and --plot."""
+    path = click.Path(dir_okay=False, writable=True, path_type=Path)
+    for option in (
+        click.option("--plot", "plot_path", metavar="FILE", type=path, help="Draw the result: .svg or .png."),
+        click.option("--json", "json_path", metavar="FILE", type=path, help="Write everything that was measured."),
+        click.option(
+            "--rounds",
+            type=click.IntRange(min=1),
+            default=3,
+            show_default=True,
+            help="How often floor and pipeline are measured by turns.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group()
+def bench() -> None:
+    """Measure the pipeline beside bare pyzmq sockets, in the same run.
+
+    A speed alone says more about the machine than about the program. So each benchmark first runs the floor: the same
+    processes and socket patterns with nothing in them; then the pipeline; then both again. What counts is the ratio.
+
+    Every run is in a temporary directory with processes of its own, and both are gone when it ends. Leave the machine
+    alone meanwhile: how many cores others used is printed, because whatever else runs is measured too.
+
+    Exit 0 when all counts add up, however fast it was; 3 when a tick, signal or order is missing.
+    """
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--rate", type=click.FloatRange(min=1), default=50_000.0, show_default=True, help="Ticks/s of one instrument."
+)
+@click.option(
+    "--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measured seconds of each run."
+)
+@click.option(
+    "--warm-up", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Seconds before, not measured."
+)
+@click.option(
+    "--signal-every", type=click.IntRange(min=1), default=500, show_default=True, help="Ticks between two orders."
+)
+@click.option(
+    "--batching/--no-batching",
+    default=True,
+    show_default=True,
+    help="Whether the pipeline's gateway packs ticks that wait together. The floor never does.",
+)
+@output_options
+def latency(*, json_path: Path | None, plot_path: Path | None, rounds: int, batching: bool, **options: Any) -> None:
+    """Time from a tick to the exchange's answer to its order.
+
+    The floor is four processes around bare sockets. The pipeline is the real one: risk checks, journal and ledger on,
+    synchronous = "normal", a simulated venue without latency of its own.
+
+    The load is open-loop: each tick has a time at which it is due, and latency counts from it, so a stall is charged
+    to every tick that it delayed.
+
+    \b
+    tickpulse bench latency
+    tickpulse bench latency --rate 100000 --rounds 5
+    tickpulse bench latency --json latency.json --plot latency.svg
+    """
+    plan = OrderPathPlan(
+        rate=options["rate"],
+        duration_s=options["duration"],
+        warm_up_s=options["warm_up"],
+        signal_every=options["signal_every"],
+    )
+    _prepare(plan.measured_count, plot_path)
+    report = latency_benchmark.run(plan, rounds, _tell, is_batching=batching)
+    _write(report, format_latency(report), json_path)
+    if plot_path is not None:
+        draw_latency(report, plot_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--count",
+    type=click.IntRange(min=10),
+    default=1_000_000,
+    show_default=True,
+    help="Ticks of each run; four times as many where a batch is one call.",
+)
+@output_options
+def throughput(*, json_path: Path | None, plot_path: Path | None, rounds: int, count: int) -> None:
+    """Ticks/s from the gateway to a strategy's callback, as fast as they go.
+
+    The floor sends one frame of a tick's size again and again from one process to another. The pipeline is the real
+    gateway and the real strategy process, once with a message for each tick, once with batches into `on_tick`, once
+    with batches into `on_ticks`. Queues have no limit, so that nothing is dropped.
+
+    \b
+    tickpulse bench throughput
+    tickpulse bench throughput --count 5000000 --json throughput.json --plot throughput.svg
+    """
+    _prepare(count, plot_path)
+    report = throughput_benchmark.run(count, rounds, _tell)
+    _write(report, format_throughput(report), json_path)
+    if plot_path is not None:
+        draw_throughput(report, plot_path)
+    _exit(report)
+
+
+def _prepare(measured_count: int, plot_path: Path | None) -> None:
+    """Find out before minutes of measuring what would spoil them."""
+    if not measured_count:
+        raise click.UsageError("nothing to measure: choose a longer --duration or a smaller --signal-every")
+    if plot_path is not None:
+        plot.require(plot_path)
+    # Ended like by Ctrl-C, so that no process is left behind.
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _tell(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+def _write(report: Report, text: str, json_path: Path | None) -> None:
+    click.echo(text)
+    if json_path is not None:
+        json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def _exit(report: Report) -> NoReturn:
+    sys.exit(ExitCode.OK if report.is_sound else ExitCode.CHECKS_FAILED)
+
+
+if __name__ == "__main__":
+    bench()

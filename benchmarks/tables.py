@@ -1,0 +1,124 @@
+"""Results as text for people."""
+
+from collections.abc import Iterable
+
+from benchmarks.latency import LatencyReport
+from benchmarks.results import Check, Distribution, Verdict, sum_up
+from benchmarks.throughput import ThroughputReport
+from common.metrics import PERCENTILES
+
+HOP_NAMES = {
+    "tick_to_signal": "tick due to signal emitted",
+    "signal_to_executor": "signal emitted to executor*",
+    "order_round_trip": "executor to answer, with journal*",
+}
+SIDE_NAMES = {
+    "floor": "bare pyzmq, one frame per tick",
+    "single": "one message per tick, on_tick",
+    "unpacked": "batches, on_tick",
+    "batched": "batches, on_ticks",
+}
+NAME_WIDTH = 36
+
+
+def format_latency(report: LatencyReport) -> str:
+    """Floor beside pipeline, the hops, the counts, the verdict."""
+    plan = report.plan
+    batching = "what waits together is packed" if report.is_batching else "one message per tick"
+    return "\n".join(
+        [
+            (
+                f"latency: {plan.rate:,.0f} ticks/s, an order every {plan.signal_every:,} ticks, "
+                f"{len(report.rounds)} x {plan.duration_s:g} s after {plan.warm_up_s:g} s of warm-up; "
+                f"pipeline: {batching}"
+            ),
+            *report.machine.lines(),
+            _bystanders(report.foreign_cores),
+            "",
+            _latency_header("tick due to exchange's answer, µs"),
+            _latency_row("floor: bare pyzmq", report.floor),
+            _latency_row("pipeline: journals, checks on", report.pipeline),
+            _row("ratio", ["", *(_shown(report.ratios[name], "x", 2) for name in [*PERCENTILES, "max"])]),
+            "",
+            _latency_header("hops of the pipeline, µs"),
+            *(_latency_row(HOP_NAMES[name], hop) for name, hop in report.hops.items()),
+            "* with the orders of the warm-up",
+            "",
+            *_check_lines(each.checks for each in report.rounds),
+            "",
+            *map(_verdict_line, report.verdicts),
+        ]
+    )
+
+
+def format_throughput(report: ThroughputReport) -> str:
+    """Rates, the counts, the verdict."""
+    rounds = len(report.checks)
+    return "\n".join(
+        [
+            (
+                f"throughput: {rounds} x {report.tick_count:,} ticks ({report.batched_tick_count:,} with on_ticks), "
+                "the first tenth not timed; one gateway, one strategy"
+            ),
+            *report.machine.lines(),
+            _bystanders(report.foreign_cores),
+            "",
+            _row("ticks/s", ["median", "lowest", "highest", "of floor"]),
+            *(
+                _row(SIDE_NAMES[side], _rate_cells(rate, report.rates_by_round[side], report.rates["floor"]))
+                for side, rate in report.rates.items()
+            ),
+            "",
+            *_check_lines(report.checks),
+            "",
+            *map(_verdict_line, report.verdicts),
+        ]
+    )
+
+
+def _bystanders(cores: float | None) -> str:
+    return (
+        "others' use of the machine meanwhile is not known"
+        if cores is None
+        else f"others used {cores:.2f} cores meanwhile"
+    )
+
+
+def _rate_cells(rate: float, by_round: list[float], floor: float) -> list[str]:
+    return [*(f"{value:,.0f}" for value in (rate, min(by_round), max(by_round))), f"{rate / floor:.0%}"]
+
+
+def _latency_header(title: str) -> str:
+    return _row(title, ["count", *(name.replace("_", ".") for name in PERCENTILES), "max"])
+
+
+def _latency_row(name: str, distribution: Distribution) -> str:
+    return _row(name, [f"{distribution.count:,}", *(_shown(value, "", 0) for value in distribution.us.values())])
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+def _shown(value: float | None, unit: str, decimals: int) -> str:
+    return "-" if value is None else f"{value:,.{decimals}f}{unit}"
+
+
+def _check_lines(rounds: Iterable[Iterable[Check]]) -> list[str]:
+    lines = [_row("counts, all rounds", ["expected", "was", ""])]
+    for check, is_met in sum_up(rounds):
+        lines.append(_row(check.name, [f"{check.expected:,}", f"{check.actual:,}", "ok" if is_met else "MISMATCH"]))
+    return lines
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    shown = _amount(verdict.value)
+    rounds = f", by round {', '.join(map(_amount, verdict.by_round))}" if len(verdict.by_round) > 1 else ""
+    target = f"must {_amount(verdict.target.must)}, aim {_amount(verdict.target.aim)}"
+    return f"verdict: {verdict.name} {shown} ({target}): {verdict.judgement}{rounds}"
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:.2f}"

@@ -1,0 +1,265 @@
+"""Real processes in a run directory of their own: started, watched through their status files, killed, stopped.
+
+    with Pipeline() as pipeline:
+        pipeline.start("exchange", "executor", "gateway")
+        pipeline.start_strategy("mine", "support.pipeline_strategies:PingPong")
+        pipeline.wait_ready()
+        pipeline.kill("executor")
+        pipeline.restart("executor")
+
+Leaving the block stops everything in order and fails the test if a process did not end as it promises to.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from support.eventually import eventually
+
+from exchange.ledger_reading import read_ledger
+from exchange.ledger_schema import LEDGER_NAME
+from executor.orders_command import describe, fold
+from executor.service import JOURNAL_NAME
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+ROLES = ("exchange", "executor", "gateway")
+STOP_S_MAX = 25.0
+LOG_TAIL_LINES = 15
+
+View = dict[str, Any]
+
+
+def make_instrument(symbol: str, *, exchange: str = "simulated", lot_size: str = "0.0001") -> View:
+    """A row of the instrument table: prices on 0.01."""
+    return {
+        "exchange": exchange,
+        "symbol": symbol,
+        "raw_symbol": symbol.replace("/", ""),
+        "tick_size": "0.01",
+        "lot_size": lot_size,
+        "min_notional": "5",
+        "max_notional": "100000",
+    }
+
+
+def make_config(**tables: View | list[View]) -> View:
+    """A config for tests: three instruments, quick reports, 400 ticks/s. Tables are merged over it, key by key."""
+    config: View = {
+        "run": {"report_interval_ms": 50},
+        "gateway": {"synthetic": {"rate": 400.0}},
+        "instruments": [make_instrument(symbol) for symbol in ("BTC/USDT", "BTC/USD", "ETH/USDT")],
+    }
+    return _merged(config, tables)
+
+
+def child_environment() -> dict[str, str]:
+    """Ours, for a child: without settings of the developer's own, with whatever measures coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TICKPULSE_")}
+
+
+def run_tickpulse(
+    *arguments: str, cwd: Path = ROOT, timeout_s: float = 40.0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end, whatever its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "common", *arguments],
+        cwd=cwd,
+        env=child_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+class Pipeline:
+    """The processes of one run."""
+
+    def __init__(self, config: View | None = None) -> None:
+        # Not pytest's tmp_path: the path of a Unix socket has 107 bytes.
+        self.directory = Path(tempfile.mkdtemp(prefix="tp-", dir="/tmp"))
+        self.config_path = self.directory / "config.json"
+        self.config_path.write_text(json.dumps(make_config() if config is None else config))
+        self._commands: dict[str, tuple[list[str], Path]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                error.add_note(self.story())
+                return
+            self.stop_all()
+        finally:
+            self.remove()
+
+    # Starting and ending
+
+    def start(self, *names: str) -> None:
+        """Start gateway, exchange or executor; they are not waited for."""
+        for name in names:
+            self._launch(name, [sys.executable, "-m", name], TESTS)
+
+    def start_strategy(self, name: str, reference: str, *, cwd: Path = TESTS, **params: object) -> None:
+        """Start a strategy: an entry point, or `module:Class` as seen from `cwd`."""
+        given = [
+            text for key, value in params.items() for text in ("--param", f"{key}={json.dumps(value, default=str)}")
+        ]
+        self._launch(name, [sys.executable, "-m", "strategy", name, "--as", reference, *given], cwd)
+
+    def restart(self, *names: str) -> None:
+        """Start again what has ended, as it was started before."""
+        for name in names:
+            self._launch(name, *self._commands[name])
+
+    def kill(self, name: str) -> None:
+        """End a process as a crash would: SIGKILL, at once."""
+        process = self._processes[name]
+        process.kill()
+        process.wait(timeout=STOP_S_MAX)
+
+    def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask a process to end, and give back its exit code."""
+        process = self._processes[name]
+        process.send_signal(number)
+        return process.wait(timeout=STOP_S_MAX)
+
+    def stop_all(self) -> None:
+        """End what runs in the order of supervisord.conf: the gateway first, so that what it sent is worked off.
+
+        Raises:
+            AssertionError: One of them did not end with exit code 0.
+        """
+        strategies = [name for name in self._processes if name not in ROLES]
+        order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange"]
+        codes = {name: self.stop(name) for name in order if self.is_running(name)}
+        assert not any(codes.values()), f"expected exit code 0 of each after SIGTERM, was {codes}\n{self.story()}"
+
+    def remove(self) -> None:
+        """End what still runs, by its pid, and remove the run directory. Safe to repeat."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # Watching
+
+    def is_running(self, name: str) -> bool:
+        """Tell whether a process was started and has not ended."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
+    def pid(self, name: str) -> int:
+        """The process that runs under this name."""
+        return self._processes[name].pid
+
+    def report(self, name: str) -> View | None:
+        """The newest status of the process that runs under this name now; None before its first."""
+        assert self.is_running(name), f"{name} has ended with {self._processes[name].returncode}\n{self.story()}"
+        try:
+            report: View = json.loads((self.directory / "status" / f"{name}.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        return report if report["pid"] == self.pid(name) else None
+
+    def state(self, name: str) -> str:
+        """What a process says it is; `not started` before it says anything."""
+        report = self.report(name)
+        return "not started" if report is None else str(report["state"])
+
+    def wait_ready(self, *names: str) -> None:
+        """Wait until these, or all that were started, say that they are ready."""
+        for name in names or tuple(self._processes):
+            eventually(lambda name=name: self.state(name) == "ready", what=f"{name} ready: {self._where(name)}")
+
+    def counter(self, name: str, key: str) -> int:
+        """A counter as of the newest report; 0 before there is one."""
+        report = self.report(name)
+        return 0 if report is None else int(report["counters"].get(key, 0))
+
+    def wait_counter(self, name: str, key: str, at_least: int) -> int:
+        """Wait until a process has counted so many."""
+        return eventually(
+            lambda: (count := self.counter(name, key)) >= at_least and count, what=f"{name} counts {key} >= {at_least}"
+        )
+
+    def endpoint(self, channel: str) -> str:
+        """Where a channel of this run is."""
+        return f"ipc://{self.directory}/sockets/{channel}.ipc"
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `tickpulse` command on this run directory."""
+        return run_tickpulse(*arguments, "--run-dir", str(self.directory), "--config", str(self.config_path))
+
+    def view(self, command: str) -> View:
+        """What `tickpulse orders --json`, `ledger --json` or `status --json` prints."""
+        done = self.run(command, "--json")
+        # `status` says 3 when a process is not ready, and prints all the same.
+        assert done.returncode in {0, 3}, done.stderr
+        assert done.stdout, done.stderr
+        view: View = json.loads(done.stdout)
+        return view
+
+    def journal(self) -> View:
+        """The same as `view("orders")` without a process: for asking often."""
+        return describe(*fold(self.directory / "state" / JOURNAL_NAME))
+
+    def ledger(self) -> View:
+        """The same as `view("ledger")` without a process: for asking often."""
+        return read_ledger(self.directory / "state" / LEDGER_NAME)
+
+    def log(self, name: str) -> list[View]:
+        """The log records of a process, over all its lives."""
+        lines = self._log_path(name).read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def story(self) -> str:
+        """The end of each log, for a failure's message."""
+        parts = []
+        for name in self._processes:
+            tail = self._log_path(name).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            parts.append("\n".join([f"--- {name}", *tail]))
+        return "\n".join(parts)
+
+    def _launch(self, name: str, command: list[str], cwd: Path) -> None:
+        assert not self.is_running(name), f"{name} runs already"
+        self._commands[name] = command, cwd
+        (self.directory / "logs").mkdir(exist_ok=True)
+        with self._log_path(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*command, "--run-dir", str(self.directory), "--config", str(self.config_path)],
+                cwd=cwd,
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _log_path(self, name: str) -> Path:
+        return self.directory / "logs" / f"{name}.log"
+
+    def _where(self, name: str) -> str:
+        report = self.report(name)
+        return "no report" if report is None else f"{report['state']} {report['detail']}"
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> View:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
