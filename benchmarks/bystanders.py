@@ -1,4 +1,8 @@
-"""Who else used the machine while a benchmark ran: the first thing to look at when numbers surprise."""
+"""How much others used the machine while a benchmark ran: the first thing to look at when numbers surprise.
+
+Linux counts the busy time of all cores by looking 100 to 1,000 times a second. That misses much of what wakes up for a
+few µs, so the answer is a lower bound, good to a tenth of a core.
+"""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@ from exchange.ledger_reading import read_ledger
 from exchange.ledger_schema import LEDGER_NAME
 
 TIMEOUT_S = 60.0
-HOPS = ("tick_to_signal", "signal_to_executor", "order_round_trip")
+HOPS = ("tick_to_signal", "signal_to_executor", "executor_to_ack")
 
 
 def measure(plan: OrderPathPlan, *, is_batching: bool) -> OrderPathRun:

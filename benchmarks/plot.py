@@ -34,7 +34,7 @@ def make_figure(title: str, subtitle: str, machine: Machine, *, height: float) -
 
     figure = Figure(figsize=(9, height))
     # In inches from the edges, so that texts keep their place in a figure of any height.
-    figure.subplots_adjust(left=0.09, right=0.97, top=1 - 1.1 / height, bottom=0.95 / height)
+    figure.subplots_adjust(left=0.105, right=0.97, top=1 - 1.1 / height, bottom=0.95 / height)
     figure.text(0.02, 1 - 0.2 / height, title, fontsize=14, fontweight="bold", va="top")
     figure.text(0.02, 1 - 0.5 / height, subtitle, color=QUIET_COLOUR, va="top")
     figure.text(0.02, 0.1 / height, "\n".join(machine.lines()), color=QUIET_COLOUR, fontsize=7.5, va="bottom")

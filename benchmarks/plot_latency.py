@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9}
 TICKED_PERCENTILES = (*PERCENTILES.values(), 99.99)
 TICKED_US = [factor * 10**power for power in range(7) for factor in (1, 2, 5)]
-MARGIN = 1.5  # of the axis above and below the curves, as a factor
+MARGIN = 2.5  # of the axis above the curves, where the legend is, as a factor
+MARGIN_BELOW = 2.5  # the same below, where the first label is
 LABEL_ROOM = 0.3  # of the axis of nines, right of the curves
 
 
@@ -82,7 +83,7 @@ def _shade(axes: "Axes", report: LatencyReport) -> None:
 def _scale(axes: "Axes", report: LatencyReport) -> None:
     sides = [report.floor, report.pipeline, *(side for each in report.rounds for side in (each.floor, each.pipeline))]
     all_us = [us for side in sides for _, us in side.curve]
-    low, high = min(all_us) / MARGIN, max(all_us) * MARGIN
+    low, high = min(all_us) / MARGIN_BELOW, max(all_us) * MARGIN
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     axes.set_yticks([us for us in TICKED_US if low <= us <= high])

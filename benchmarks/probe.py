@@ -4,7 +4,6 @@ Unlike a strategy for trading they write files and read a clock: that is how a b
 """
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,8 +38,7 @@ class OrderEvery(Strategy):
     def _order(self, tick: Tick) -> None:
         is_warm = self._count > self.parameters.warm_up_ticks
         # From when the tick was due, not from when the gateway got round to it: nobody's delay may be left out.
-        host: Any = self._host
-        host.trigger_timestamp_ns = tick.local_timestamp_ns if is_warm else None
+        self.measure_from(tick.local_timestamp_ns if is_warm else None)
         if self._count // self._signal_every % 2:
             self.buy(tick, QUANTITY, limit_price=tick.ask, time_in_force="ioc")
         else:

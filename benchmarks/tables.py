@@ -10,7 +10,7 @@ from common.metrics import PERCENTILES
 HOP_NAMES = {
     "tick_to_signal": "tick due to signal emitted",
     "signal_to_executor": "signal emitted to executor*",
-    "order_round_trip": "executor to answer, with journal*",
+    "executor_to_ack": "executor to answer, with journal*",
 }
 SIDE_NAMES = {
     "floor": "bare pyzmq, one frame per tick",

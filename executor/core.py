@@ -57,7 +57,7 @@ from executor.request_line import Request, RequestLine
 from executor.risk import Case, Reason, Reference, Refusal, find_refusal
 
 FindReference = Callable[[Listed], Reference | None]
-LATENCY_NAMES = ("tick_to_signal", "signal_to_executor", "order_round_trip", "tick_to_ack")
+LATENCY_NAMES = ("tick_to_signal", "signal_to_executor", "executor_to_ack", "tick_to_ack")
 
 
 class Journal(Protocol):
@@ -149,7 +149,9 @@ class Executor:
         # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.
         self._pump(now_ns)
         self._publish_all(self.book.apply(entry))
-        self._record_hops(signal, now_ns)
+        if signal.trigger_timestamp_ns is not None:
+            self.latencies["tick_to_signal"].record(signal.timestamp_ns - signal.trigger_timestamp_ns)
+            self.latencies["signal_to_executor"].record(now_ns - signal.timestamp_ns)
 
     def on_unreadable_signal(self, unreadable: UnreadableSignal, now_ns: int) -> None:
         """Refuse a signal that has an id but not the fields of a signal."""
@@ -432,14 +434,9 @@ class Executor:
         self._request_number += 1
         return f"{self._epoch}-{self._request_number}"
 
-    def _record_hops(self, signal: Signal, now_ns: int) -> None:
-        self.latencies["signal_to_executor"].record(now_ns - signal.timestamp_ns)
-        if signal.trigger_timestamp_ns is not None:
-            self.latencies["tick_to_signal"].record(signal.timestamp_ns - signal.trigger_timestamp_ns)
-
     def _record_ack(self, signal: Signal, now_ns: int) -> None:
-        self.latencies["order_round_trip"].record(now_ns - self.line.sent_ns)
         if signal.trigger_timestamp_ns is not None:
+            self.latencies["executor_to_ack"].record(now_ns - self.line.sent_ns)
             self.latencies["tick_to_ack"].record(now_ns - signal.trigger_timestamp_ns)
 
 

@@ -12,7 +12,7 @@ class SyntheticConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A seeded market of its own: the same seed gives the same prices."""
 
     exchange: str = "simulated"
-    rate: Annotated[float, msgspec.Meta(ge=0)] = 2_000.0  # ticks/s over all instruments; 0 = as fast as possible
+    rate: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 2_000.0  # ticks/s in all; 0 = as fast as possible
     seed: int = 1
     trade_share: Share = 0.15  # of the updates are public trades; in the Binance capture it is 0.18
     tick_count_max: Annotated[int, msgspec.Meta(ge=0)] = 0  # ends after this many; 0 = never

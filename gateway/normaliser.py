@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from common.errors import ConfigError
 from common.events.base import DRAFT
-from common.events.market import AMOUNT_MAX, LastValue, Quote, Tick, Ticks, Trade
+from common.events.market import AMOUNT_MAX, TICK_DTYPE, LastValue, Quote, Tick, Ticks, Trade
 from common.instruments import Instrument
 from common.wire.publisher import Publisher
 from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
@@ -131,7 +132,7 @@ class Normaliser:
         if line is None:
             self.counts["updates_unlisted"] += len(records)
             return
-        amounts = records.view("<f8").reshape(len(records), -1)[:, 3:7]
+        amounts = records.view("<f8").reshape(-1, TICK_DTYPE.itemsize // 8)[:, 3:7]
         is_good = ((amounts >= 0) & (amounts <= AMOUNT_MAX)).all(axis=1)
         if not is_good.all():
             self.counts["updates_refused"] += int(len(records) - is_good.sum())
@@ -139,9 +140,12 @@ class Normaliser:
         records["timestamp_ns"] = now_ns
         records["last"] = _ABSENT if line.last is None else line.last
         records["volume"] = _ABSENT if line.volume is None else line.volume
-        for start in range(0, len(records), self._batch_ticks_max):
-            chunk = records[start : start + self._batch_ticks_max]
-            self._send_records(line, chunk.tobytes(), len(chunk), now_ns)
+        if self._batch_ticks_max == 1:
+            self._send_each(line, records)
+        else:
+            for start in range(0, len(records), self._batch_ticks_max):
+                chunk = records[start : start + self._batch_ticks_max]
+                self._send_records(line, chunk.tobytes(), len(chunk), now_ns)
         if len(records):
             self._keep_newest(line, records[-1], now_ns)
 
@@ -268,6 +272,33 @@ class Normaliser:
         writer.write(message, count)
         self.ticks_published += count
         self.counts["batches_published"] += 1
+
+    def _send_each(self, line: _Line, records: npt.NDArray[np.void]) -> None:
+        """Send an array as single ticks: 1.1 µs each, where one update object each costs 1.5 µs."""
+        writer = line.tick_writer
+        self.has_new_instrument |= not writer.seq
+        last, volume = line.last, line.volume
+        for now_ns, local_ns, exchange_ns, bid, ask, bid_size, ask_size, _, _ in records.tolist():
+            writer.write(
+                Tick(
+                    self._source,
+                    self._epoch,
+                    writer.seq + 1,
+                    now_ns,
+                    self._exchange,
+                    line.symbol,
+                    line.raw_symbol,
+                    local_ns,
+                    bid,
+                    ask,
+                    bid_size,
+                    ask_size,
+                    last,
+                    volume,
+                    exchange_ns or None,
+                )
+            )
+        self.ticks_published += len(records)
 
     def _keep_newest(self, line: _Line, record: np.void, now_ns: int) -> None:
         line.bid, line.ask = float(record["bid"]), float(record["ask"])

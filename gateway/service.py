@@ -58,7 +58,7 @@ class GatewayService:
         self._feed = make_feed(config, instruments, self._on_malformed)
         # Opened here to find a missing file at once; started again, from the first update, when all are there.
         self._feed.start(self._clock.now_ns())
-        self._packed_feed = self._feed if isinstance(self._feed, PackedFeed) and config.batching else None
+        self._packed_feed = self._feed if isinstance(self._feed, PackedFeed) else None
         if self._packed_feed is not None and not self._packed_feed.has_only_quotes:
             self._packed_feed = None
         self._requests = process.sockets.bind_router(process.endpoint("snapshots"))

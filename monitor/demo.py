@@ -19,7 +19,8 @@ from common.command import Command, load_config, run_options
 from common.config import Config
 from common.errors import ConfigError, ExitCode, FatalError, NotReadyError
 from common.sockets.factory import Sockets
-from monitor.config import MonitorConfig
+from monitor.config import MonitorConfig, strategy_names
+from monitor.options import Finite
 from monitor.panel import LivePanel
 from monitor.report import print_summary
 from monitor.summary import is_clean, summarise
@@ -42,17 +43,15 @@ FEED_END_PAUSE_NS = 2 * NS_PER_S
 @click.option("--path", metavar="FILE", type=click.Path(path_type=Path), help="Capture file of the recorded feed.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=1.0,
     show_default=True,
     help="Of the recorded feed: 1 original timing, 10 faster, 0 no waiting.",
 )
-@click.option(
-    "--rate", type=click.FloatRange(min=0), help="Of the synthetic feed, in ticks/s.  [default: of the config]"
-)
+@click.option("--rate", type=Finite(min=0), help="Of the synthetic feed, in ticks/s.  [default: of the config]")
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0.1),
+    type=Finite(min=0.1),
     default=20.0,
     show_default=True,
     help="Seconds of trading; a recorded feed that ends sooner ends the demo.",
@@ -100,7 +99,7 @@ def _apply(config: Config, options: dict[str, Any]) -> None:
     """Put the demo's options where the gateway will look."""
     config.assign(("gateway", "feed"), options["feed"], "--feed")
     # Nothing is published before all can hear it, so that every tick of a file can be accounted for.
-    listeners = 1 + len(config.tree.get("strategy", {}))
+    listeners = 1 + len(strategy_names(config))
     config.assign(("gateway", "wait_for_subscribers"), listeners, "demo")
     if options["rate"] is not None:
         config.assign(("gateway", "synthetic", "rate"), options["rate"], "--rate")
@@ -170,7 +169,7 @@ class _Demo:
         return elapsed_ns
 
     def _wait_ready(self, pipeline: SupervisedPipeline, watch: Watch, live: Live) -> None:
-        expected = ["exchange", "executor", "gateway", *self._config.tree.get("strategy", {})]
+        expected = ["exchange", "executor", "gateway", *strategy_names(self._config)]
         deadline_ns = self._clock.monotonic_ns() + int(READY_S_MAX * NS_PER_S)
         while missing := watch.tally.unready(expected):
             if self.is_interrupted:

@@ -60,7 +60,7 @@ def _latency(summary_us: dict[str, float | None]) -> Table:
 
 
 def _positions(positions: list[dict[str, str | None]]) -> Table:
-    table = _table("position", "instrument", ">quantity", ">entry price", ">realised PnL", ">fees")
+    table = _table("position", "instrument", ">quantity", ">entry", ">realised", ">fees")
     for position in positions:
         table.add_row(
             position["strategy"],
@@ -76,7 +76,7 @@ def _short(amount: str | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", title_justify="left")
     for column in columns:
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
     return table

@@ -12,7 +12,8 @@ from common.command import Command, load_config, run_options
 from common.config import Config
 from common.errors import ExitCode, NotReadyError
 from common.events.system import ProcessReported
-from monitor.config import MonitorConfig
+from monitor.config import MonitorConfig, strategy_names
+from monitor.options import Finite
 from monitor.status import condition, read_reports
 
 POLL_NS = 50 * NS_PER_MS
@@ -46,7 +47,7 @@ def status(config_path: Path | None, run_dir: str | None, assignments: tuple[str
 @click.command(cls=Command)
 @click.argument("names", nargs=-1)
 @click.option("--ready/--stopped", "is_ready_wanted", default=True, help="What to wait for.  [default: --ready]")
-@click.option("--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=Finite(min=0), default=30.0, show_default=True, help="Seconds to wait.")
 @run_options
 def wait(
     names: tuple[str, ...],
@@ -63,7 +64,7 @@ def wait(
     Exit 0 when it is so, 3 with the reason of each that is not.
     """
     config = load_config(config_path, run_dir, assignments)
-    expected = names or ("exchange", "executor", "gateway", *sorted(config.tree.get("strategy", {})))
+    expected = names or ("exchange", "executor", "gateway", *strategy_names(config))
     clock = SystemClock()
     deadline_ns = clock.monotonic_ns() + int(timeout * NS_PER_S)
     while missing := _missing(config, expected, is_ready_wanted=is_ready_wanted):
@@ -108,7 +109,7 @@ def _row(report: ProcessReported, now_ns: int, silence_ms_max: int) -> dict[str,
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'PROCESS':<20} {'ROLE':<9} {'STATE':<14} {'PID':>7} {'UP':>8}  COUNTED"]
+    lines = [f"{'PROCESS':<20} {'ROLE':<9} {'STATE':<18} {'PID':>7} {'UP':>8}  COUNTED"]
     for row in rows:
         shown = [
             f"{name}={row['counters'][name]:,}"
@@ -117,7 +118,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         ]
         detail = f"waits for {row['detail']}" if row["condition"] == "starting" and row["detail"] else row["detail"]
         lines.append(
-            f"{row['name']:<20} {row['role']:<9} {row['condition']:<14} {row['pid']:>7} {row['up_s']:>6.0f} s  "
+            f"{row['name']:<20} {row['role']:<9} {row['condition']:<18} {row['pid']:>7} {row['up_s']:>6.0f} s  "
             + " ".join(filter(None, [*shown, detail]))
         )
     return "\n".join(lines)

@@ -77,17 +77,22 @@ def _strategy(tally: Tally, name: str) -> View:
 
 
 def _lost_signals(tally: Tally, journal: View) -> int:
-    """Signals that a strategy emitted and the journal has no end for.
+    """Signals that a strategy emitted, or that reached the executor, and the journal has no end for.
 
     A signal id ends in its number within the life of its strategy, so a hole shows even where the last report of a
     killed strategy came before its last signal.
     """
-    numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
+    lives = tally.lives("strategy")
+    ended: dict[tuple[str, int], set[int]] = {(life.source, life.epoch): set() for life in lives}
+    lost = 0
     for signal in journal["signals"]:
         strategy, epoch, number = _parts(signal["signal_id"])
-        if strategy and signal["outcome"] is not None:
-            numbers[strategy, epoch].add(number)
-    return sum(_lost_in(life, numbers[life.source, life.epoch]) for life in tally.lives("strategy"))
+        is_ended = signal["outcome"] is not None
+        if (strategy, epoch) not in ended:
+            lost += not is_ended
+        elif is_ended:
+            ended[strategy, epoch].add(number)
+    return lost + sum(_lost_in(life, ended[life.source, life.epoch]) for life in lives)
 
 
 def _lost_in(life: ProcessReported, ended: set[int]) -> int:

@@ -49,6 +49,7 @@ class Host(Protocol):
     instruments: InstrumentTable
     portfolio: Portfolio
     now_ns: int
+    trigger_timestamp_ns: int | None
 
     def emit(self, order: Order) -> str:
         """Turn an order into a signal and return its id."""
@@ -134,6 +135,10 @@ class Strategy:
         """Ask for what is left of a signal's order to be cancelled; `on_order` tells what came of it."""
         self._host.cancel(signal_id)
 
+    def measure_from(self, timestamp_ns: int | None) -> None:
+        """Count the latency of what this callback emits from another time than its tick's, ns UTC; None: not at all."""
+        self._host.trigger_timestamp_ns = timestamp_ns
+
     # What a strategy can see
 
     @property
@@ -180,6 +185,7 @@ class Strategy:
             )
         rounding = ROUND_FLOOR if side == "buy" else ROUND_CEILING
         price = None if limit_price is None else instrument.round_price(limit_price, rounding)
+        # Converted, because the wire does not write the number types that come out of an array.
         return self._host.emit(
             Order(
                 instrument=instrument,
@@ -187,8 +193,8 @@ class Strategy:
                 quantity=lots,
                 limit_price=price,
                 time_in_force=time_in_force or ("ioc" if price is None else "gtc"),
-                lifetime_ms=lifetime_ms,
-                confidence=confidence,
-                reduce_only=reduce_only,
+                lifetime_ms=None if lifetime_ms is None else int(lifetime_ms),
+                confidence=None if confidence is None else float(confidence),
+                reduce_only=bool(reduce_only),
             )
         )

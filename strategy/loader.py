@@ -25,18 +25,8 @@ def load_strategy(reference: str) -> type[Strategy]:
     Raises:
         ConfigError: There is no such strategy; the message lists or names what there is.
     """
-    if ":" in reference:
-        found = _import(reference)
-    else:
-        entries = {entry.name: entry for entry in entry_points(group=GROUP)}
-        if reference not in entries:
-            near = difflib.get_close_matches(reference, entries, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(
-                f"strategy {reference!r}: unknown; {hint}installed: {', '.join(sorted(entries))}; "
-                "or name your own as module:Class"
-            )
-        found = entries[reference].load()
+    module_name, class_name = _locate_own(reference) if ":" in reference else _locate_installed(reference)
+    found = _import(reference, module_name, class_name)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise ConfigError(f"strategy {reference!r}: expected a subclass of strategy.base.Strategy, was {found!r}")
     return found
@@ -56,11 +46,27 @@ def load_parameters(strategy_type: type[Strategy], given: Mapping[str, object]) 
         raise ConfigError(f"parameters of {strategy_type.__name__}: {text}; it takes: {known}") from error
 
 
-def _import(reference: str) -> object:
-    module_name, _, class_name = reference.partition(":")
+def _locate_own(reference: str) -> tuple[str, str]:
     # A quant's own file lies where the command is run, which `python -m` searches and an installed script does not.
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    module_name, _, class_name = reference.partition(":")
+    return module_name, class_name
+
+
+def _locate_installed(reference: str) -> tuple[str, str]:
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if reference not in entries:
+        near = difflib.get_close_matches(reference, entries, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"strategy {reference!r}: unknown; {hint}installed: {', '.join(sorted(entries))}; "
+            "or name your own as module:Class"
+        )
+    return entries[reference].module, entries[reference].attr
+
+
+def _import(reference: str, module_name: str, class_name: str) -> object:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -12,10 +12,10 @@ class OutboxFullError(TickpulseError):
 class _Pending:
     __slots__ = ("next_send_ns", "pause_ns", "signal")
 
-    def __init__(self, signal: Signal, now_ns: int, pause_ns: int) -> None:
+    def __init__(self, signal: Signal, now_ns: int) -> None:
         self.signal = signal
         self.next_send_ns = now_ns
-        self.pause_ns = pause_ns
+        self.pause_ns = 0  # until it is sent for the first time
 
 
 class Outbox:
@@ -42,15 +42,15 @@ class Outbox:
             raise OutboxFullError(
                 f"outbox: expected fewer than {self._signals_max} unacknowledged signals; is the executor running?"
             )
-        self._pending[signal.signal_id] = _Pending(signal, now_ns, self._pause_ns)
+        self._pending[signal.signal_id] = _Pending(signal, now_ns)
 
     def due(self, now_ns: int) -> list[Signal]:
         """Signals to send now, oldest first; each will be due again after its pause."""
         due = [pending for pending in self._pending.values() if pending.next_send_ns <= now_ns]
         for pending in due:
-            self.resent += pending.pause_ns > self._pause_ns
+            self.resent += pending.pause_ns > 0
+            pending.pause_ns = min(2 * pending.pause_ns or self._pause_ns, self._pause_ns_max)
             pending.next_send_ns = now_ns + pending.pause_ns
-            pending.pause_ns = min(2 * pending.pause_ns, self._pause_ns_max)
         return [pending.signal for pending in due]
 
     def acknowledge(self, signal_id: str) -> Signal | None:

@@ -18,7 +18,7 @@ from strategy.engine import Engine
 
 FRAMES_PER_TURN_MAX = 1_000
 HOUSEKEEPING_NS = 5 * NS_PER_MS
-ASK_AGAIN_NS = 500 * NS_PER_MS
+ASK_AGAIN_NS = 100 * NS_PER_MS
 EVENT_KINDS = ("signal_acknowledged.*.*", "order_*.*.*", "position_*.*.*")
 
 

@@ -111,7 +111,9 @@ class MarketChannel:
         news = self.subscriber.take_snapshot(
             snapshot.source, snapshot.epoch, snapshot.values, is_join=not self.is_joined
         )
-        self._is_asking, self._ask_again_ns = False, 0
+        self._is_asking = False
+        if not self.subscriber.has_lost_tail:
+            self._ask_again_ns = 0  # the next loss may be asked about at once
         if not self.is_joined:
             # What was read while joining is in the snapshot; it counts as neither received nor lost.
             self.subscriber.received = self.subscriber.lost = self.ticks_lost = 0

@@ -89,7 +89,7 @@ def test_latency_json_holds_machine_plan_percentiles_and_verdicts(scratch: Path)
     assert result["plan"] == {"rate": 2000.0, "duration_s": 1.0, "warm_up_s": 0.5, "signal_every": 20}
     assert result["is_batching"] is False
     assert result["floor"]["us"].keys() == result["pipeline"]["us"].keys() == result["ratios"].keys() == percentiles
-    assert result["hops"].keys() == {"tick_to_signal", "signal_to_executor", "order_round_trip"}
+    assert result["hops"].keys() == {"tick_to_signal", "signal_to_executor", "executor_to_ack"}
     assert [verdict["name"] for verdict in result["verdicts"]] == ["p50", "p99"]
 
 

@@ -125,6 +125,11 @@ class Pipeline:
         for name in names:
             self._launch(name, *self._commands[name])
 
+    def revive(self) -> None:
+        """Start again whatever has ended, and wait until all are ready."""
+        self.restart(*[name for name in self._processes if not self.is_running(name)])
+        self.wait_ready()
+
     def kill(self, name: str) -> None:
         """End a process as a crash would: SIGKILL, at once."""
         process = self._processes[name]
@@ -133,9 +138,16 @@ class Pipeline:
 
     def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask a process to end, and give back its exit code."""
-        process = self._processes[name]
-        process.send_signal(number)
-        return process.wait(timeout=STOP_S_MAX)
+        self.send_signal(name, number)
+        return self.join(name)
+
+    def send_signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal, without waiting for what comes of it."""
+        self._processes[name].send_signal(number)
+
+    def join(self, name: str) -> int:
+        """Wait until a process has ended, and give back its exit code."""
+        return self._processes[name].wait(timeout=STOP_S_MAX)
 
     def stop_all(self) -> None:
         """End what runs in the order of supervisord.conf: the gateway first, so that what it sent is worked off.

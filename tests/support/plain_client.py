@@ -100,6 +100,13 @@ class PlainClient:
         socket.connect(self._endpoint_of(channel))
         return socket
 
+    def connect_publisher(self, channel: str, prefix: bytes) -> "zmq.Socket[bytes]":
+        """A publisher on a channel that its subscriber binds, ready once that has asked for a prefix."""
+        socket = self.connect(zmq.XPUB, channel)
+        while socket.recv() != b"\x01" + prefix:
+            pass
+        return socket
+
     def bind(self, socket_type: int, channel: str) -> "zmq.Socket[bytes]":
         """Take a channel's place."""
         socket = self._make(socket_type)

@@ -1,7 +1,7 @@
 """The whole pipeline in one thread, on a virtual clock and a virtual network: the deciding code of all processes.
 
-Every message crosses the network as the very bytes of the wire, with a delay drawn from one seed. The only thing that is
-not real is what a service does: waiting, sockets and files.
+Every message crosses the network as the very bytes of the wire, with a delay drawn from one seed. The only thing that
+is not real is what a service does: waiting, sockets and files.
 """
 
 import hashlib

@@ -195,7 +195,7 @@ def test_any_body_is_a_message_or_a_wire_error(body: bytes) -> None:
     assert_answered(TOPIC.encode() + b"\0" + body)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(st.sampled_from(FRAMES), st.data())
 def test_damaged_frame_of_any_type_is_a_message_or_a_wire_error(frame: bytes, data: st.DataObject) -> None:
     """Bytes changed, cut out, repeated or put in, anywhere in a real frame."""
@@ -214,7 +214,7 @@ json_like = st.recursive(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(st.sampled_from(FRAMES), st.data())
 def test_real_message_with_any_value_in_any_field_is_a_message_or_a_wire_error(
     frame: bytes, data: st.DataObject

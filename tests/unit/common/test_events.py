@@ -66,6 +66,38 @@ def test_batch_with_an_amount_out_of_range_is_refused(column: str, amount: float
         ticks.records()
 
 
+def test_newest_tick_of_a_batch_is_the_last_one() -> None:
+    """Bid, ask, bid size, ask size, last and volume, without reading the others."""
+    ticks = make_ticks(records=make_records(bid=[1.0, 2.0, 3.0], ask=[4.0, 5.0, 6.0], volume=[7.0, 8.0, 9.0]))
+
+    assert ticks.newest() == (3.0, 6.0, 0.0, 0.0, 0.0, 9.0)
+
+
+@pytest.mark.parametrize("amount", [-0.01, np.inf, -np.inf, 1.1e15])
+def test_newest_tick_with_an_amount_out_of_range_is_refused(amount: float) -> None:
+    """Only the last tick is looked at; NaN stands for absent and passes."""
+    refused = make_ticks(records=make_records(ask=[1.0, 1.0, amount]))
+    passed = make_ticks(records=make_records(ask=[amount, 1.0, np.nan]))
+
+    with pytest.raises(ValueError, match="expected prices and sizes from 0 to 1e15 or NaN"):
+        refused.newest()
+    assert np.isnan(passed.newest()[1])
+
+
+@pytest.mark.parametrize("length", [0, 1, 47, 215, 217])
+def test_newest_tick_of_a_batch_of_another_length_is_refused(length: int) -> None:
+    """Also of one that is too short for a single tick."""
+    with pytest.raises(ValueError, match=f"expected 3 records, was {length} bytes"):
+        make_ticks(data=b"\0" * length).newest()
+
+
+def test_batch_of_absent_amounts_is_a_batch() -> None:
+    """Strange but not wrong, and no warning of numpy's."""
+    nothing = dict.fromkeys(TICK_DTYPE.names[3:], np.nan)
+
+    assert len(make_ticks(records=make_records(**nothing)).records()) == 3
+
+
 def test_largest_batch_fits_into_a_frame() -> None:
     """With room to spare for names of any length."""
     ticks = make_ticks(seq=TICKS_PER_BATCH_MAX, count=TICKS_PER_BATCH_MAX)

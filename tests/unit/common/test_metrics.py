@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.metrics import HIGHEST_NS, Latency, merge_counters
@@ -53,6 +53,7 @@ def test_summary_of_nothing_is_none_and_not_zero() -> None:
     assert summary == {"p50": None, "p90": None, "p99": None, "p99_9": None, "max": None}
 
 
+@settings(max_examples=30)  # a histogram takes 5 ms to decode
 @given(st.lists(st.integers(0, HIGHEST_NS), max_size=50), st.lists(st.integers(0, HIGHEST_NS), max_size=50))
 def test_merged_histograms_equal_the_histogram_of_all(first: list[int], second: list[int]) -> None:
     """A process that was restarted counts as one."""

@@ -3,7 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
@@ -124,6 +124,7 @@ def test_first_epoch_is_the_time_in_milliseconds(directory: RunDirectory) -> Non
     assert directory.next_epoch("gateway", NOW_NS) == NOW_MS
 
 
+@settings(max_examples=30)
 @given(times_ns=st.lists(st.integers(0, 2 * NOW_NS), min_size=2, max_size=8))
 def test_epochs_rise_strictly_whatever_the_clock_does(
     tmp_path_factory: pytest.TempPathFactory, times_ns: list[int]

@@ -69,7 +69,7 @@ def heartbeat_after(sizes: list[int], count: int) -> bytes:
     return heartbeat_frame({TOPIC: last} if last else {})
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(sizes, arrivals)
 @example([1, 3, 1], [0, 2, 1])
 @example([1, 1, 1], [-2, 0, 1, 2])
@@ -91,7 +91,7 @@ def test_every_number_from_the_first_on_is_received_or_lost_exactly_once(sizes: 
     run.assert_accounted(first_number or 1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(sizes, arrivals, st.integers(0, MESSAGES_MAX))
 def test_after_joining_by_snapshot_every_number_behind_it_is_received_or_lost(
     sizes: list[int], arrivals: list[int], snapshot_index: int
@@ -108,7 +108,7 @@ def test_after_joining_by_snapshot_every_number_behind_it_is_received_or_lost(
     run.assert_accounted(snapshot_seq + 1)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6), st.booleans()), max_size=30))
 def test_lives_follow_each_other_and_never_come_back(arrivals: list[tuple[int, int, bool]]) -> None:
     """Over restarts, with messages and heartbeats of every life in any order: epoch and number never go back."""
@@ -128,7 +128,7 @@ def test_lives_follow_each_other_and_never_come_back(arrivals: list[tuple[int, i
     assert subscriber.counts["epoch_changes"] <= max(len(lives) - 1, 0)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(sizes, st.data())
 def test_stream_without_loss_is_handed_over_whole(sizes: list[int], data: st.DataObject) -> None:
     """Heartbeats at any moment and repeats of what was sent change nothing."""

@@ -107,21 +107,21 @@ def test_story_has_an_entry_of_every_kind() -> None:
     }
 
 
-@pytest.mark.parametrize("count", range(len(live_through(STORY).journal.entries) + 1))
-def test_death_between_any_two_entries_leaves_a_journal_that_can_be_recovered(count: int) -> None:
+def test_death_between_any_two_entries_leaves_a_journal_that_can_be_recovered() -> None:
     """Whatever was the last fact that became durable, the next life asks about each open order, and sends none."""
-    entries = live_through(STORY).journal.entries[:count]
-    life = ExecutorHarness(entries=entries, epoch=2)
-    open_orders = [order for order in life.book.working_orders() if order.is_unanswered]
+    entries = live_through(STORY).journal.entries
+    for count in range(len(entries) + 1):
+        life = ExecutorHarness(entries=entries[:count], epoch=2)
+        open_orders = [order for order in life.book.working_orders() if order.is_unanswered]
 
-    life.executor.recover(life.now_ns)
-    while isinstance(life.in_flight, QueryOrder | CancelOrder):
-        life.answer()
+        life.executor.recover(life.now_ns)
+        while isinstance(life.in_flight, QueryOrder | CancelOrder):
+            life.answer()
 
-    asked = [request.client_order_id for request in life.sent if isinstance(request, QueryOrder)]
-    assert asked == [order.client_order_id for order in open_orders]
-    assert not any(isinstance(request, SubmitOrder) for request in life.sent)
-    assert isinstance(life.in_flight, ResendExecutions)
+        asked = [request.client_order_id for request in life.sent if isinstance(request, QueryOrder)]
+        assert asked == [order.client_order_id for order in open_orders]
+        assert not any(isinstance(request, SubmitOrder) for request in life.sent)
+        assert isinstance(life.in_flight, ResendExecutions)
 
 
 def test_first_start_asks_for_the_executions_from_the_beginning() -> None:
@@ -229,7 +229,7 @@ def test_denial_written_by_an_earlier_version_is_enough_to_refuse_again() -> Non
     life.signal()
 
     assert life.acknowledgements == [("s-1", "conflict", "CONFLICT")]
-    assert life.sent == [life.sent[0]]
+    assert [type(request) for request in life.sent] == [ResendExecutions]
 
 
 def test_executions_of_the_time_between_are_applied_once_and_in_order() -> None:

@@ -327,7 +327,7 @@ def test_latencies_are_measured_from_the_times_in_the_signal() -> None:
     harness.answer()
 
     medians_ms = {name: round(part.value_ns_at(50) / 1e6) for name, part in harness.executor.latencies.items()}
-    assert medians_ms == {"tick_to_signal": 1, "signal_to_executor": 2, "order_round_trip": 4, "tick_to_ack": 7}
+    assert medians_ms == {"tick_to_signal": 1, "signal_to_executor": 2, "executor_to_ack": 4, "tick_to_ack": 7}
 
 
 def test_known_intent_of_an_earlier_life_makes_a_repeat_of_its_signal() -> None:

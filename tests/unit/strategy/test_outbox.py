@@ -1,0 +1,119 @@
+"""What is sent again, when, and when it is given up."""
+
+import pytest
+from support.executor_builders import make_signal
+
+from common.clock import NS_PER_MS
+from strategy.outbox import Outbox, OutboxFullError
+
+START_NS = 1_700_000_000_000_000_000
+
+
+def make_outbox(*, resend_ms: int = 100, resend_ms_max: int = 500, signals_max: int = 10) -> Outbox:
+    """An empty outbox."""
+    return Outbox(resend_ms=resend_ms, resend_ms_max=resend_ms_max, signals_max=signals_max)
+
+
+def due_at(outbox: Outbox, ms: int) -> list[str]:
+    """Ids of what is due, so many ms after the start."""
+    return [signal.signal_id for signal in outbox.due(START_NS + ms * NS_PER_MS)]
+
+
+def send_times_ms(outbox: Outbox, until_ms: int) -> list[int]:
+    """The ms at which anything was due."""
+    return [ms for ms in range(until_ms + 1) if due_at(outbox, ms)]
+
+
+def test_pauses_double_up_to_the_maximum() -> None:
+    """A dead executor is not flooded, and a restarted one does not wait long."""
+    outbox = make_outbox(resend_ms=100, resend_ms_max=500)
+    outbox.add(make_signal(), START_NS)
+
+    times_ms = send_times_ms(outbox, 2_000)
+
+    assert times_ms == [0, 100, 300, 700, 1_200, 1_700]
+    assert outbox.resent == 5
+
+
+@pytest.mark.parametrize(("resend_ms", "resend_ms_max"), [(200, 200), (300, 200)])
+def test_maximum_holds_for_the_first_pause_too(resend_ms: int, resend_ms_max: int) -> None:
+    """Every send but the first is a repeat, whether the pause can grow or not."""
+    outbox = make_outbox(resend_ms=resend_ms, resend_ms_max=resend_ms_max)
+    outbox.add(make_signal(), START_NS)
+
+    times_ms = send_times_ms(outbox, 700)
+
+    assert times_ms == [0, 200, 400, 600]
+    assert outbox.resent == 3
+
+
+def test_signals_are_sent_in_the_order_of_their_emission() -> None:
+    """Repeats too, although the later one is due as well."""
+    outbox = make_outbox()
+    outbox.add(make_signal("s-1"), START_NS)
+    outbox.add(make_signal("s-2"), START_NS)
+    outbox.add(make_signal("s-3"), START_NS)
+
+    sent = [due_at(outbox, 0), due_at(outbox, 100)]
+
+    assert sent == [["s-1", "s-2", "s-3"]] * 2
+
+
+def test_signal_that_is_added_later_does_not_wait_for_the_others() -> None:
+    """It is due at once; each signal has pauses of its own."""
+    outbox = make_outbox()
+    outbox.add(make_signal("s-1"), START_NS)
+    due_at(outbox, 0)
+
+    outbox.add(make_signal("s-2"), START_NS + 50 * NS_PER_MS)
+
+    assert [due_at(outbox, ms) for ms in (50, 99, 100, 150)] == [["s-2"], [], ["s-1"], ["s-2"]]
+
+
+def test_full_outbox_refuses_a_signal_and_keeps_the_others() -> None:
+    """The strategy must know at once that its decision was not taken."""
+    outbox = make_outbox(signals_max=2)
+    outbox.add(make_signal("s-1"), START_NS)
+    outbox.add(make_signal("s-2"), START_NS)
+
+    with pytest.raises(OutboxFullError, match="expected fewer than 2 unacknowledged signals; is the executor running"):
+        outbox.add(make_signal("s-3"), START_NS)
+
+    assert (len(outbox), due_at(outbox, 0)) == (2, ["s-1", "s-2"])
+
+
+def test_acknowledged_signal_makes_room_and_is_not_sent_again() -> None:
+    """The outbox gives it back once; a repeated acknowledgement finds nothing."""
+    outbox = make_outbox(signals_max=1)
+    signal = make_signal("s-1")
+    outbox.add(signal, START_NS)
+
+    found = [outbox.acknowledge("s-1"), outbox.acknowledge("s-1"), outbox.acknowledge("s-9")]
+    outbox.add(make_signal("s-2"), START_NS)
+
+    assert found == [signal, None, None]
+    assert due_at(outbox, 0) == ["s-2"]
+
+
+def test_signal_is_given_up_only_when_expiry_and_grace_are_over() -> None:
+    """Until then the executor may still answer; others are not touched."""
+    outbox = make_outbox()
+    short = make_signal("s-1", expires_ns=START_NS + 1_000)
+    outbox.add(short, START_NS)
+    outbox.add(make_signal("s-2", expires_ns=START_NS + 2_000), START_NS)
+
+    in_time = outbox.take_expired(START_NS + 1_500, grace_ns=500)
+    too_late = outbox.take_expired(START_NS + 1_501, grace_ns=500)
+    afterwards = outbox.take_expired(START_NS + 1_501, grace_ns=500)
+
+    assert (in_time, too_late, afterwards) == ([], [short], [])
+    assert due_at(outbox, 0) == ["s-2"]
+
+
+def test_expired_signal_is_sent_on_during_its_grace() -> None:
+    """Its repeat is how the executor comes to say that it is void."""
+    outbox = make_outbox()
+    outbox.add(make_signal("s-1", expires_ns=START_NS), START_NS)
+    due_at(outbox, 0)
+
+    assert due_at(outbox, 100) == ["s-1"]
