@@ -53,16 +53,8 @@ class SqliteJournal:
             FatalError: It is damaged.
         """
         self._path = path
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
-            self._check_or_create()
-            self._checkpoints = BackgroundCheckpoints(self._connection, path)
-        except sqlite3.Error as error:
-            raise FatalError(
-                f"journal {path}: expected a readable SQLite file, {error}; restore or remove it"
-            ) from error
+        self._connection = _open(path, synchronous)
+        self._checkpoints = BackgroundCheckpoints(self._connection, path)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write entries in one transaction.
@@ -80,9 +72,9 @@ class SqliteJournal:
             if len(rows) == 1:
                 self._connection.execute(_INSERT, rows[0])  # without BEGIN a statement is a transaction of its own
             else:
-                self._connection.execute("BEGIN")
-                self._connection.executemany(_INSERT, rows)
-                self._connection.execute("COMMIT")
+                with self._connection:  # commits, or takes back what came before a failure
+                    self._connection.execute("BEGIN")
+                    self._connection.executemany(_INSERT, rows)
         except sqlite3.Error as error:
             raise FatalError(f"journal {self._path}: {len(rows)} entries could not be written, {error}") from error
 
@@ -99,22 +91,36 @@ class SqliteJournal:
         self._checkpoints.close()
         self._connection.close()
 
-    def _check_or_create(self) -> None:
-        application_id = self._connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if application_id == 0 and tables == 0:
-            self._connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            return
-        if application_id != APPLICATION_ID:
-            raise ConfigError(
-                f"journal {self._path}: expected a tickpulse journal, was another SQLite file; move it away"
-            )
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            raise ConfigError(
-                f"journal {self._path}: expected schema version {SCHEMA_VERSION}, was {version}; "
-                "use the tickpulse that wrote it"
-            )
+
+def _open(path: Path, synchronous: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            # First of all: setting the journal mode would already change a file that is not ours.
+            _check_or_create(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
+        except (sqlite3.Error, ConfigError):
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise FatalError(f"journal {path}: expected a readable SQLite file, {error}; restore or remove it") from error
+    return connection
+
+
+def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application_id == 0 and tables == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        return
+    if application_id != APPLICATION_ID:
+        raise ConfigError(f"journal {path}: expected a tickpulse journal, was another SQLite file; move it away")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"journal {path}: expected schema version {SCHEMA_VERSION}, was {version}; use the tickpulse that wrote it"
+        )
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -125,7 +131,11 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("SELECT 1 FROM entries LIMIT 1")
+        try:
+            connection.execute("SELECT 1 FROM entries LIMIT 1")
+        except sqlite3.Error:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise FatalError(f"journal {path}: expected a tickpulse journal, {error}") from error
     return connection
@@ -137,8 +147,11 @@ def read_entries(connection: sqlite3.Connection) -> Iterator[tuple[int, Entry]]:
     Raises:
         FatalError: An entry cannot be read; the message names its number.
     """
-    for seq, body in connection.execute("SELECT seq, body FROM entries ORDER BY seq"):
-        try:
+    seq = 0
+    try:
+        for seq, body in connection.execute("SELECT seq, body FROM entries ORDER BY seq"):
             yield seq, _decode(body)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise FatalError(f"journal entry {seq}: expected a known entry, {error}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise FatalError(f"journal entry {seq}: expected a known entry, {error}") from error
+    except sqlite3.Error as error:
+        raise FatalError(f"journal after entry {seq}: expected a readable file, {error}; restore it") from error

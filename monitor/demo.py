@@ -23,7 +23,7 @@ from monitor.config import MonitorConfig, strategy_names
 from monitor.options import Finite
 from monitor.panel import LivePanel
 from monitor.report import print_summary
-from monitor.summary import is_clean, summarise
+from monitor.summary import find_faults, summarise
 from monitor.supervisor import STOP_S_MAX, SupervisedPipeline
 from monitor.watch import Watch
 
@@ -88,7 +88,7 @@ def demo(
     click.echo(json.dumps(summary, indent=2)) if as_json else print_summary(summary, config.run_directory().path)
     if run.is_interrupted:
         sys.exit(ExitCode.INTERRUPTED)
-    sys.exit(ExitCode.OK if is_clean(summary) else ExitCode.CHECKS_FAILED)
+    sys.exit(ExitCode.CHECKS_FAILED if find_faults(summary) else ExitCode.OK)
 
 
 def _fresh_directory() -> str:

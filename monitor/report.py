@@ -7,16 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor.summary import is_clean
+from monitor.summary import find_faults
 
 
 def print_summary(summary: dict[str, Any], run_directory: Path) -> None:
     """Print what a run did to stdout."""
     console = Console(highlight=False, soft_wrap=True)
+    faults = find_faults(summary)
     verdict = (
-        Text("every signal has its end, no order was lost or made twice", "bold green")
-        if is_clean(summary)
-        else Text("something was lost, made twice, or nothing was traded: see below", "bold red")
+        Text("; ".join(faults), "bold red")
+        if faults
+        else Text("every signal has its end, no order was lost or made twice", "bold green")
     )
     console.print()
     console.print(f"traded for {summary['duration_s']} s:", verdict)
@@ -48,7 +49,14 @@ def _counts(summary: dict[str, Any]) -> Table:
     for name in names:
         table.add_row(name.replace("_", " "), f"{summary[name]:,}")
     for name, count in summary["feed"].items():
-        table.add_row(f"feed: {name.replace('_', ' ')}", f"{count:,}")
+        table.add_row(f"feed: {name.removeprefix('feed_').replace('_', ' ')}", f"{count:,}")
+    for strategy in summary["strategies"]:
+        if strategy["callbacks_failed"]:
+            halted = ", halted" if strategy["is_halted"] else ""
+            table.add_row(f"{strategy['name']}: callbacks failed{halted}", f"{strategy['callbacks_failed']:,}")
+    for name, count in summary["restarts"].items():
+        if count:
+            table.add_row(f"{name}: restarts", f"{count:,}")
     table.add_row("journal and ledger agree on positions", "yes" if summary["positions_agree"] else "NO")
     return table
 

@@ -53,14 +53,15 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
     }
 
 
-def is_clean(summary: View) -> bool:
-    """Tell whether nothing that may not be lost or doubled was."""
-    return bool(
-        summary["duplicate_orders"] == 0
-        and summary["lost_signals"] == 0
-        and summary["signals_emitted"] > 0
-        and summary["positions_agree"]
-    )
+def find_faults(summary: View) -> list[str]:
+    """What went wrong of that which must not, each in a line; nothing for a clean run."""
+    faults = {
+        f"{summary['duplicate_orders']} orders were made twice": summary["duplicate_orders"] > 0,
+        f"{summary['lost_signals']} signals have no end in the journal": summary["lost_signals"] > 0,
+        "the executor's journal and the exchange's ledger disagree on positions": not summary["positions_agree"],
+        "no strategy emitted a signal": summary["signals_emitted"] == 0,
+    }
+    return [fault for fault, is_so in faults.items() if is_so]
 
 
 def _strategy(tally: Tally, name: str) -> View:

@@ -160,7 +160,7 @@ class Engine:
     # Out
 
     def take_outgoing(self, now_ns: int) -> list[Message]:
-        """Signals that are due and cancels, in the order of their emission."""
+        """Signals that are due, in the order of their emission, then cancels."""
         self.has_new_outgoing = False
         outgoing: list[Message] = [*self.outbox.due(now_ns), *self._cancels]
         self._cancels.clear()

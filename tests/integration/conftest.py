@@ -39,7 +39,7 @@ def pipeline() -> Iterator[Pipeline]:
     """Exchange, executor and gateway, ready. Shared: a test must neither stop them nor count on being alone."""
     with Pipeline() as running:
         running.start("exchange", "executor", "gateway")
-        running.wait_ready()
+        running.wait_tradable()
         yield running
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from support.eventually import eventually
 from support.pipeline import Pipeline, View
 
 pytestmark = pytest.mark.processes
@@ -157,7 +156,7 @@ def test_everybody_killed_at_once_goes_on_from_the_files(trading: Pipeline) -> N
     assert_trading(trading)
     for name in ("gateway", *STRATEGIES):
         assert trading.stop(name) == 0
-    eventually(lambda: trading.journal()["summary"]["orders_working"] == 0, what="no order under way")
+    trading.eventually(lambda: trading.journal()["summary"]["orders_working"] == 0, what="no order under way")
     trading.stop_all()
 
     assert_books_are_closed(trading)

@@ -10,7 +10,6 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from support.eventually import eventually
 from support.pipeline import Pipeline
 from support.plain_client import Body, PlainClient, make_signal, signal_frame
 
@@ -157,7 +156,7 @@ def shown_by_status(pipeline: Pipeline, name: str) -> Counter[str]:
 
 def assert_counted(pipeline: Pipeline, name: str, expected: Counter[str], prefix: str = "") -> None:
     """Each frame was counted once, as what it is."""
-    eventually(
+    pipeline.eventually(
         lambda: counts(pipeline, name, prefix) == expected,
         what=f"{name} counts {expected}, was {counts(pipeline, name, prefix)}",
     )
@@ -331,7 +330,7 @@ def test_publisher_and_answerer_before_the_gateway_mislead_nobody() -> None:
         (pipeline.directory / "sockets").mkdir()
         market, snapshots = rogue.bind(zmq.PUB, "market"), rogue.bind(zmq.ROUTER, "snapshots")
         pipeline.start("exchange")
-        eventually(lambda: market.send(frame("heartbeat.gateway.market", HEARTBEAT)) or snapshots.poll(20))
+        pipeline.eventually(lambda: market.send(frame("heartbeat.gateway.market", HEARTBEAT)) or snapshots.poll(20))
         asked = snapshots.recv_multipart()
         snapshots.send_multipart([*asked[:-1], b"nonsense"])
         asked = snapshots.recv_multipart()  # it asks again
@@ -389,7 +388,7 @@ def wait_until_heard(market: "zmq.Socket[bytes]", pipeline: Pipeline, names: Ite
     seqs = itertools.count(1)
     for name in names:
         before = pipeline.counter(name, "market_received")
-        eventually(
+        pipeline.eventually(
             lambda name=name, before=before: (
                 market.send(frame(TICK_TOPIC, {**TICK, "seq": next(seqs)}))
                 or pipeline.counter(name, "market_received") > before

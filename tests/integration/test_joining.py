@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.eventually import eventually
 from support.pipeline import Pipeline, make_config
 
 pytestmark = pytest.mark.processes
@@ -36,14 +35,14 @@ def start(pipeline: Pipeline, name: str) -> None:
 
 
 def test_late_joiner_gets_the_snapshot_first_and_counts_no_loss(patient: Pipeline, tmp_path: Path) -> None:
-    """Hundreds of ticks were sent before; it begins with the newest of each instrument and misses none from there."""
+    """A hundred ticks were sent before; it begins with the newest of each instrument and misses none from there."""
     path = tmp_path / "ticks"
     patient.start("gateway", "exchange", "executor")
     patient.wait_ready()
-    patient.wait_counter("gateway", "ticks_published", 300)
+    patient.wait_counter("gateway", "ticks_published", 100)
 
     patient.start_strategy("late", "support.pipeline_strategies:Witness", path=path)
-    patient.wait_counter("late", "ticks_received", 300)
+    patient.wait_counter("late", "ticks_received", 100)
     patient.stop("gateway")
     counters = patient.report("late")["counters"]
 
@@ -61,16 +60,16 @@ def test_late_joiner_knows_what_it_held_before(patient: Pipeline) -> None:
     """A strategy that is started again under its name goes on with the position of its last life."""
     for name in EVERYONE:
         start(patient, name)
-    patient.wait_ready()
+    patient.wait_tradable()
     patient.start_strategy("late", "support.pipeline_strategies:BuyOnce", quantity=0.02)
     patient.wait_counter("late", "signals_acknowledged", 1)
-    eventually(lambda: held(patient, "late"), what="a fill of the first life")
+    patient.eventually(lambda: held(patient, "late"), what="a fill of the first life")
     patient.kill("late")
 
     patient.start_strategy("late", "support.pipeline_strategies:SellWhatIsHeld")
     patient.wait_counter("late", "signals_accepted", 1)
 
-    eventually(lambda: held(patient, "late") == set(), what="flat after the second life")
+    patient.eventually(lambda: held(patient, "late") == set(), what="flat after the second life")
 
 
 @pytest.mark.parametrize("first", EVERYONE)
@@ -79,7 +78,7 @@ def test_any_process_may_be_the_first(first: str) -> None:
     others = [name for name in reversed(EVERYONE) if name != first]
     with Pipeline() as pipeline:
         start(pipeline, first)
-        eventually(lambda: pipeline.state(first) == ALONE[first][0] and pipeline.report(first)["turns"])
+        pipeline.eventually(lambda: pipeline.state(first) == ALONE[first][0] and pipeline.report(first)["turns"])
         alone = pipeline.report(first)
 
         for name in others:

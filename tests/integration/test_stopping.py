@@ -4,7 +4,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support.eventually import eventually
 from support.pipeline import Pipeline, make_config
 
 pytestmark = pytest.mark.processes
@@ -60,7 +59,7 @@ def test_process_that_waits_for_others_ends_at_once(name: str) -> None:
     with Pipeline() as pipeline:
         for number in (signal.SIGTERM, signal.SIGINT):
             start(pipeline, name)
-            eventually(lambda: (report := pipeline.report(name)) is not None and report["turns"])
+            pipeline.eventually(lambda: (report := pipeline.report(name)) is not None and report["turns"])
             codes.append(pipeline.stop(name, number))
 
         unsettled = [record for record in pipeline.log(name) if record["event"] == "stop_unsettled"]
@@ -73,7 +72,7 @@ def test_stopping_strategy_waits_for_the_end_of_its_signals(trading: Pipeline) -
     trading.kill("executor")
     trading.wait_counter("pingpong", "signals_pending", 1)
     trading.send_signal("pingpong", signal.SIGTERM)
-    eventually(lambda: trading.state("pingpong") == "stopping")
+    trading.eventually(lambda: trading.state("pingpong") == "stopping")
 
     trading.restart("executor")
 
@@ -86,7 +85,7 @@ def test_second_signal_ends_a_process_at_once(trading: Pipeline) -> None:
     trading.kill("executor")
     trading.wait_counter("pingpong", "signals_pending", 1)
     trading.send_signal("pingpong", signal.SIGTERM)
-    eventually(lambda: trading.state("pingpong") == "stopping")
+    trading.eventually(lambda: trading.state("pingpong") == "stopping")
 
     trading.send_signal("pingpong", signal.SIGTERM)
 

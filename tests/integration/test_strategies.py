@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.eventually import eventually
 from support.feed_builders import CAPTURED_NS, make_line, write_capture
 from support.pipeline import Pipeline, View, make_config, make_instrument
 
@@ -40,7 +39,7 @@ def quiet_market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]
     )
     with Pipeline(config) as pipeline:
         pipeline.start("exchange", "executor", "gateway")
-        pipeline.wait_ready()
+        pipeline.wait_tradable()
         yield pipeline
 
 
@@ -65,12 +64,11 @@ def wait_order(pipeline: Pipeline, strategy: str, status: str) -> View:
     """The one order of a strategy, once the executor's journal says that it is there."""
 
     def find() -> View | None:
-        pipeline.report(strategy)  # fails the test when the process has ended
         orders = [order for order in pipeline.journal()["orders"] if order["strategy"] == strategy]
         assert len(orders) <= 1
         return orders[0] if orders and orders[0]["status"] == status else None
 
-    return eventually(find, what=f"order of {strategy} {status}")
+    return pipeline.eventually(find, what=f"order of {strategy} {status}")
 
 
 def position_of(pipeline: Pipeline, strategy: str) -> View:

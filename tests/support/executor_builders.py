@@ -1,6 +1,6 @@
 """Builders for tests of the executor, and a harness in which its stories can be told in a few lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -215,17 +215,23 @@ def _unique_key(entry: Entry) -> tuple[str, str] | None:
     return ("execution", entry.subject) if isinstance(entry, ExecutionTaken) else None
 
 
+class Killed(Exception):  # noqa: N818  # no error: it is what happens to the process
+    """The process was killed at this point."""
+
+
 class _TracedJournal(MemoryJournal):
     """Notes in a common trace when entries become durable."""
 
-    def __init__(self, trace: list[Any], entries: list[Entry] | None = None) -> None:
+    def __init__(self, take_step: Callable[[object], None], entries: list[Entry]) -> None:
         super().__init__(entries)
-        self._trace = trace
+        self._take_step = take_step
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Keep and note."""
+        """Note and keep, unless that is where the process is killed."""
+        if not self.is_broken:
+            for entry in entries:
+                self._take_step(entry)
         super().append(entries)
-        self._trace += entries
 
 
 class ExecutorHarness:
@@ -236,13 +242,20 @@ class ExecutorHarness:
     """
 
     def __init__(
-        self, *instruments: Instrument, entries: Sequence[Entry] = (), epoch: int = 1, now_ns: int = NOW_NS, **config: Any
+        self,
+        *instruments: Instrument,
+        entries: Sequence[Entry] = (),
+        epoch: int = 1,
+        now_ns: int = NOW_NS,
+        **config: Any,
     ) -> None:
         """Start an executor on the entries of an earlier life; it is not recovered yet."""
         self.trace: list[Any] = []
         self.now_ns = now_ns
+        self.in_flight: Request | None = None  # the newest request, answered or not
         self.reference: Reference | None = make_reference()
-        self.journal = _TracedJournal(self.trace, list(entries))
+        self.steps_left: int | None = None  # until the process is killed; None for a long life
+        self.journal = _TracedJournal(self._take_step, list(entries))
         self.executor = Executor(
             epoch=epoch,
             config=ExecutorConfig(**config),
@@ -250,7 +263,7 @@ class ExecutorHarness:
             journal=self.journal,
             find_reference=self._find_reference,
             send=self._send,
-            publish=self.trace.append,
+            publish=self._take_step,
         )
         self._epoch = epoch
         self._instruments = instruments
@@ -321,7 +334,7 @@ class ExecutorHarness:
     def recover(self) -> None:
         """Start up against an exchange that has nothing new to tell."""
         self.executor.recover(self.now_ns)
-        while isinstance(self.sent[-1], ResendExecutions) and not self.executor.is_recovered:
+        if isinstance(self.in_flight, ResendExecutions):
             self.resend()
 
     def signal(self, signal_id: str = "s-1", **changes: Any) -> None:
@@ -341,7 +354,8 @@ class ExecutorHarness:
         **changes: Any,
     ) -> None:
         """The exchange answers a request about an order: the newest unless told."""
-        request = to or self.sent[-1]
+        request = to or self.in_flight
+        assert request is not None, "nothing was asked"
         assert not isinstance(request, ResendExecutions), "answer a resend with `resend`"
         self.executor.on_answer(make_answer(request, outcome, status, **changes), self.now_ns)
 
@@ -355,7 +369,7 @@ class ExecutorHarness:
 
     def resend(self, *reports: ExecutionReported, last_number: int | None = None) -> None:
         """The exchange answers the newest request with a page of executions: all there are unless told."""
-        request = self.sent[-1]
+        request = self.in_flight
         assert isinstance(request, ResendExecutions), "nobody asked for executions"
         if last_number is None:
             last_number = reports[-1].execution_number if reports else self.book.last_execution_number
@@ -396,7 +410,15 @@ class ExecutorHarness:
                 isinstance(entry, OrderIntended) and entry.client_order_id == request.client_order_id
                 for entry in self.journal.entries
             ), f"{request.client_order_id} was sent without a durable intent"
-        self.trace.append(request)
+        self._take_step(request)
+        self.in_flight = request
+
+    def _take_step(self, step: object) -> None:
+        if self.steps_left is not None:
+            if not self.steps_left:
+                raise Killed
+            self.steps_left -= 1
+        self.trace.append(step)
 
 
 def contents(book: Book) -> tuple[object, ...]:
@@ -421,6 +443,5 @@ def refold(entries: Sequence[Entry]) -> Book:
 
 def _with_decimals(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: Decimal(value) if name in _AMOUNTS and isinstance(value, str) else value
-        for name, value in fields.items()
+        name: Decimal(value) if name in _AMOUNTS and isinstance(value, str) else value for name, value in fields.items()
     }

@@ -17,10 +17,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from support.eventually import eventually
 
@@ -36,6 +36,7 @@ STOP_S_MAX = 25.0
 LOG_TAIL_LINES = 15
 
 View = dict[str, Any]
+T = TypeVar("T")
 
 
 def make_instrument(symbol: str, *, exchange: str = "simulated", lot_size: str = "0.0001") -> View:
@@ -52,10 +53,10 @@ def make_instrument(symbol: str, *, exchange: str = "simulated", lot_size: str =
 
 
 def make_config(**tables: View | list[View]) -> View:
-    """A config for tests: three instruments, quick reports, 400 ticks/s. Tables are merged over it, key by key."""
+    """A config for tests: three instruments, quick reports, 200 ticks/s. Tables are merged over it, key by key."""
     config: View = {
         "run": {"report_interval_ms": 50},
-        "gateway": {"synthetic": {"rate": 400.0}},
+        "gateway": {"synthetic": {"rate": 200.0}},
         "instruments": [make_instrument(symbol) for symbol in ("BTC/USDT", "BTC/USD", "ETH/USDT")],
     }
     return _merged(config, tables)
@@ -63,7 +64,9 @@ def make_config(**tables: View | list[View]) -> View:
 
 def child_environment() -> dict[str, str]:
     """Ours, for a child: without settings of the developer's own, with whatever measures coverage."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TICKPULSE_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TICKPULSE_")}
+    # numpy's threads, which nobody here uses, cost 70 ms of each start.
+    return environment | {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def run_tickpulse(
@@ -88,9 +91,11 @@ class Pipeline:
         # Not pytest's tmp_path: the path of a Unix socket has 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="tp-", dir="/tmp"))
         self.config_path = self.directory / "config.json"
-        self.config_path.write_text(json.dumps(make_config() if config is None else config))
+        self._config = make_config() if config is None else config
+        self.config_path.write_text(json.dumps(self._config))
         self._commands: dict[str, tuple[list[str], Path]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: set[str] = set()  # those that a test has ended
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +137,7 @@ class Pipeline:
 
     def kill(self, name: str) -> None:
         """End a process as a crash would: SIGKILL, at once."""
+        self._ended.add(name)
         process = self._processes[name]
         process.kill()
         process.wait(timeout=STOP_S_MAX)
@@ -143,6 +149,7 @@ class Pipeline:
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal, without waiting for what comes of it."""
+        self._ended.add(name)
         self._processes[name].send_signal(number)
 
     def join(self, name: str) -> int:
@@ -153,8 +160,9 @@ class Pipeline:
         """End what runs in the order of supervisord.conf: the gateway first, so that what it sent is worked off.
 
         Raises:
-            AssertionError: One of them did not end with exit code 0.
+            AssertionError: One of them did not end with exit code 0, or had ended before without being asked.
         """
+        self.check()
         strategies = [name for name in self._processes if name not in ROLES]
         order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange"]
         codes = {name: self.stop(name) for name in order if self.is_running(name)}
@@ -193,10 +201,41 @@ class Pipeline:
         report = self.report(name)
         return "not started" if report is None else str(report["state"])
 
+    def check(self) -> None:
+        """Make sure that nobody has ended without being asked.
+
+        Raises:
+            AssertionError: Somebody has.
+        """
+        lost = {
+            name: process.returncode
+            for name, process in self._processes.items()
+            if process.poll() is not None and name not in self._ended
+        }
+        assert not lost, f"ended without being asked, with exit codes {lost}\n{self.story()}"
+
+    def eventually(self, condition: Callable[[], T], what: str = "") -> T:
+        """As the function of this name, but fails at once when a process dies, and tells the end of each log."""
+
+        def checked() -> T:
+            self.check()
+            return condition()
+
+        try:
+            return eventually(checked, what=what)
+        except AssertionError as error:
+            error.add_note(self.story())
+            raise
+
     def wait_ready(self, *names: str) -> None:
         """Wait until these, or all that were started, say that they are ready."""
         for name in names or tuple(self._processes):
-            eventually(lambda name=name: self.state(name) == "ready", what=f"{name} ready: {self._where(name)}")
+            self.eventually(lambda name=name: self.state(name) == "ready", what=f"{name} is ready")
+
+    def wait_tradable(self) -> None:
+        """Wait until all are ready and the executor knows a price of every instrument."""
+        self.wait_ready()
+        self.wait_counter("executor", "quotes_received", len(self._config["instruments"]))
 
     def counter(self, name: str, key: str) -> int:
         """A counter as of the newest report; 0 before there is one."""
@@ -205,7 +244,7 @@ class Pipeline:
 
     def wait_counter(self, name: str, key: str, at_least: int) -> int:
         """Wait until a process has counted so many."""
-        return eventually(
+        return self.eventually(
             lambda: (count := self.counter(name, key)) >= at_least and count, what=f"{name} counts {key} >= {at_least}"
         )
 
@@ -251,6 +290,7 @@ class Pipeline:
         assert not self.is_running(name), f"{name} runs already"
         self._commands[name] = command, cwd
         (self.directory / "logs").mkdir(exist_ok=True)
+        self._ended.discard(name)
         with self._log_path(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [*command, "--run-dir", str(self.directory), "--config", str(self.config_path)],
@@ -263,10 +303,6 @@ class Pipeline:
 
     def _log_path(self, name: str) -> Path:
         return self.directory / "logs" / f"{name}.log"
-
-    def _where(self, name: str) -> str:
-        report = self.report(name)
-        return "no report" if report is None else f"{report['state']} {report['detail']}"
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> View:

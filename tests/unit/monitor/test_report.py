@@ -78,7 +78,9 @@ def test_unclean_run_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> N
 
     text = printed(summary, capsys)
 
-    assert "something was lost, made twice, or nothing was traded" in text
+    assert "1 orders were made twice" in text
+    assert "2 signals have no end in the journal" in text
+    assert "disagree on positions" in text
     assert (cells(text, "lost signals"), cells(text, "duplicate orders")) == (["2"], ["1"])
     assert cells(text, "journal and ledger agree on positions") == ["NO"]
 

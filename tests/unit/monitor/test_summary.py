@@ -19,7 +19,7 @@ from support.report_builders import (
 )
 
 from common.events.system import ProcessReported
-from monitor.summary import is_clean, summarise
+from monitor.summary import find_faults, summarise
 
 
 def make_strategy(
@@ -60,7 +60,7 @@ def test_clean_run_is_summed_up_from_all_witnesses() -> None:
         ),
     )
 
-    assert is_clean(summary)
+    assert not find_faults(summary)
     assert summary["duration_s"] == 20.0
     assert (summary["ticks_published"], summary["ticks_received"], summary["ticks_dropped"]) == (100, 100, 0)
     assert (summary["signals_emitted"], summary["signals_acknowledged"], summary["signals_denied"]) == (3, 3, 1)
@@ -76,7 +76,7 @@ def test_run_without_a_signal_is_not_clean() -> None:
     summary = sum_up(make_report("gateway"), make_strategy(0))
 
     assert (summary["lost_signals"], summary["duplicate_orders"], summary["positions_agree"]) == (0, 0, True)
-    assert not is_clean(summary)
+    assert find_faults(summary)
 
 
 def test_run_in_which_nobody_reported_is_summed_up_all_the_same() -> None:
@@ -85,7 +85,7 @@ def test_run_in_which_nobody_reported_is_summed_up_all_the_same() -> None:
 
     assert (summary["ticks_published"], summary["ticks_received"], summary["signals_emitted"]) == (0, 0, 0)
     assert (summary["strategies"], summary["restarts"]) == ([], {})
-    assert not is_clean(summary)
+    assert find_faults(summary)
 
 
 # Ticks
@@ -118,7 +118,7 @@ def test_ticks_and_signals_of_a_restarted_strategy_are_added_over_its_lives() ->
 
     assert (summary["ticks_received"], summary["signals_emitted"]) == (100, 3)
     assert (summary["lost_signals"], summary["restarts"]) == (0, {"momentum": 1})
-    assert is_clean(summary)
+    assert not find_faults(summary)
 
 
 def test_failing_and_halted_strategies_are_shown() -> None:
@@ -158,7 +158,7 @@ def test_signal_is_lost_that_was_emitted_and_has_no_end(emitted: int, rows: list
     summary = sum_up(make_strategy(emitted), journal=make_journal(signals=rows))
 
     assert summary["lost_signals"] == lost
-    assert not (lost and is_clean(summary))
+    assert not (lost and not find_faults(summary))
 
 
 def test_lost_signals_are_found_in_every_life() -> None:
@@ -200,7 +200,7 @@ def test_signal_that_reached_the_executor_and_has_no_end_is_lost_whoever_sent_it
     summary = sum_up(make_strategy(1), journal=make_journal(signals=rows))
 
     assert summary["lost_signals"] == 1
-    assert not is_clean(summary)
+    assert find_faults(summary)
 
 
 # Duplicate orders
@@ -215,7 +215,7 @@ def test_order_that_no_intent_stands_for_is_one_too_many() -> None:
     )
 
     assert summary["duplicate_orders"] == 1
-    assert not is_clean(summary)
+    assert find_faults(summary)
 
 
 def test_order_that_the_ledger_counts_as_made_twice_is_one_too_many() -> None:
@@ -227,7 +227,7 @@ def test_order_that_the_ledger_counts_as_made_twice_is_one_too_many() -> None:
     )
 
     assert summary["duplicate_orders"] == 2
-    assert not is_clean(summary)
+    assert find_faults(summary)
 
 
 def test_intent_that_the_exchange_never_saw_is_no_duplicate() -> None:
@@ -237,7 +237,7 @@ def test_intent_that_the_exchange_never_saw_is_no_duplicate() -> None:
     )
 
     assert summary["duplicate_orders"] == 0
-    assert is_clean(summary)
+    assert not find_faults(summary)
 
 
 # Positions
@@ -271,7 +271,7 @@ def test_positions_agree_when_they_are_the_sum_of_the_fills(
     )
 
     assert summary["positions_agree"] is is_agreed
-    assert is_clean(summary) is is_agreed
+    assert find_faults(summary) is not is_agreed
 
 
 def test_fills_are_counted_without_cancels_and_expiries() -> None:

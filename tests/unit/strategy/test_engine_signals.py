@@ -208,14 +208,16 @@ def test_signal_of_a_trade_carries_its_price_and_time() -> None:
     [("on_order", make_order_event("mine-7-9")), ("on_position", make_position_event()), ("on_start", None)],
 )
 def test_signal_of_an_event_is_traced_to_it_without_a_tick_to_measure_from(callback: str, event: Any) -> None:
-    """Latency is counted from ticks: an event of the executor is none."""
+    """Latency is counted from ticks, and the last one decided nothing here."""
     stage = Stage(is_started=False)
     stage.act(callback, lambda *_: stage.strategy.buy(BTC, 1))
     request = stage.engine.request_state(stage.now_ns)
     report = make_state(request.request_id)
 
+    stage.market(make_tick())
     stage.event(report)
     if event is not None:
+        stage.market(make_tick())
         stage.event(event)
 
     (signal,) = stage.take_signals()
