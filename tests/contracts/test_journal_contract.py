@@ -178,6 +178,12 @@ def write(path: Path, *entries: Entry) -> None:
     journal.close()
 
 
+def append_many(journal: Journal) -> None:
+    """Append more than a full disk takes."""
+    for number in range(2, 200):
+        journal.append([make_intent(f"s-{number}")])
+
+
 def read(path: Path) -> list[Entry]:
     """What the next life finds."""
     journal = SqliteJournal(path, "normal")
@@ -396,8 +402,7 @@ def test_journal_of_a_whole_disk_is_fatal_and_what_was_there_stays(path: Path) -
     journal._connection.execute(f"PRAGMA max_page_count = {pages}")
 
     with pytest.raises(FatalError, match="full"):
-        for number in range(2, 200):
-            journal.append([make_intent(f"s-{number}")])
+        append_many(journal)
 
     count = len(list(journal.replay()))
     journal.close()
