@@ -233,9 +233,10 @@ class Book:
                 f"execution {report.execution_number}: expected a trade with a price and a finite fee, "
                 f"was {price} and {fee}"
             )
-        events = self._after_word(order.after_fill(report.quantity, price), entry.timestamp_ns, report)
-        events.append(self._fill_position(order, report, price, fee, entry))
-        return events
+        filled = order.after_fill(report.quantity, price)
+        # The position first: told of the order's end while it still looks flat, a strategy would buy a second time.
+        position = self._fill_position(order, report, price, fee, entry)
+        return [position, *self._after_word(filled, entry.timestamp_ns, report)]
 
     def _fill_position(
         self, order: Order, report: ExecutionReported, price: Decimal, fee: Decimal, entry: ExecutionTaken

@@ -9,7 +9,7 @@ import msgspec
 from common.clock import NS_PER_MS
 from common.events.trading import Signal
 from common.instruments import Instrument
-from common.money import EXACT, is_bounded, is_multiple
+from common.money import EXACT, ROUNDING, divide_rounded, is_bounded, is_multiple
 
 
 class Reason(enum.StrEnum):
@@ -48,10 +48,10 @@ class Reference(msgspec.Struct, frozen=True):
         return (self.ask if side == "buy" else self.bid) or self.last
 
     def mark(self) -> Decimal | None:
-        """The middle of bid and ask, or the last price."""
-        if self.bid is None or self.ask is None:
-            return self.last
-        return EXACT.multiply(EXACT.add(self.bid, self.ask), Decimal("0.5"))
+        """The middle of bid and ask, or the last price; 12 decimals, since a float of a broken feed has up to 324."""
+        if self.bid is not None and self.ask is not None:
+            return divide_rounded(ROUNDING.add(self.bid, self.ask), Decimal(2))
+        return None if self.last is None else divide_rounded(self.last, Decimal(1))
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):

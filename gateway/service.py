@@ -10,7 +10,7 @@ from common.events.system import ConnectionChanged
 from common.instruments import InstrumentTable
 from common.metrics import Latency
 from common.process import Process
-from common.sockets.transfer import Envelope, Waiter, answer, send_waiting, take_request
+from common.sockets.transfer import Envelope, Waiter, answer, send_waiting, sender, take_request
 from common.wire import codec
 from gateway.config import GatewayConfig
 from gateway.feeds.base import Feed, PackedFeed
@@ -64,7 +64,7 @@ class GatewayService:
         self._requests = process.sockets.bind_router(process.endpoint("snapshots"))
         waits = config.on_slow_subscriber == "wait"
         self._socket = process.sockets.bind_publisher(process.endpoint("market"), waits_for_slow=waits)
-        self._publisher = process.publisher("market", self._send_or_count if waits else self._socket.send)
+        self._publisher = process.publisher("market", self._send_or_count if waits else sender(self._socket))
         self._normaliser = Normaliser(
             self._feed.exchange,
             instruments.of_exchange(self._feed.exchange),

@@ -20,6 +20,15 @@ class Waiter:
         return {socket for socket, _ in self._poller.poll(timeout_ms)}
 
 
+def sender(socket: Socket) -> Callable[[bytes], object]:
+    """What sends one frame on this socket, for the hottest path.
+
+    It is pyzmq's own send without its outer layer, which looks for options that we never use: 0.2 µs of 0.6.
+    """
+    send: Callable[[bytes], object] = super(zmq.Socket, socket).send
+    return send
+
+
 def drain(socket: Socket, accept: Callable[[bytes], object], count_max: int) -> int:
     """Hand over the frames that wait now, at most so many, and tell how many there were."""
     receive, no_wait = socket.recv, zmq.DONTWAIT

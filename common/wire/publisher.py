@@ -15,18 +15,18 @@ Send = Callable[[bytes], object]
 class TopicWriter:
     """One topic of a publisher: its frame prefix and its last number."""
 
-    __slots__ = ("_send", "prefix", "seq", "topic")
+    __slots__ = ("prefix", "send", "seq", "topic")
 
     def __init__(self, topic: str, send: Send) -> None:
         self.topic = topic
         self.prefix = topic.encode() + SEPARATOR
         self.seq = 0
-        self._send = send
+        self.send = send
 
     def write(self, message: Message, count: int = 1) -> None:
         """Send a message that already carries its identity; `count` is how many numbers it takes up."""
         self.seq += count
-        self._send(self.prefix + encode_body(message))
+        self.send(self.prefix + encode_body(message))
 
 
 class Publisher:

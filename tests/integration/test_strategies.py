@@ -1,6 +1,8 @@
 """Strategies in processes of their own: failing ones, two of a kind, and orders that end in every way."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -144,6 +146,20 @@ def test_two_instances_of_a_strategy_have_positions_of_their_own(quiet_market: P
     for name in ("one", "two"):
         quiet_market.wait_counter(name, "signals_accepted", 1)
         assert quiet_market.counter(name, "signals_emitted") == 1
+
+
+def test_strategy_that_awaits_its_orders_never_buys_what_it_holds(pipeline: Pipeline) -> None:
+    """When an order's end is told, so is the position that it made: no tick comes in between."""
+    pipeline.start_strategy("careful", "support.pipeline_strategies:PingPong", quantity=0.05)
+    pipeline.wait_counter("careful", "signals_accepted", 60)
+    pipeline.stop("careful")
+
+    orders = [order for order in pipeline.journal()["orders"] if order["strategy"] == "careful"]
+    held: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for order in orders:
+        is_buy = order["side"] == "buy"
+        assert not (is_buy and held[order["symbol"]] > Decimal("0.01")), order
+        held[order["symbol"]] += Decimal(order["filled_quantity"]) * (1 if is_buy else -1)
 
 
 def test_strategy_that_fails_too_often_is_halted_and_lives(pipeline: Pipeline) -> None:

@@ -235,7 +235,8 @@ class Pipeline:
     def wait_tradable(self) -> None:
         """Wait until all are ready and the executor knows a price of every instrument."""
         self.wait_ready()
-        self.wait_counter("executor", "quotes_received", len(self._config["instruments"]))
+        # Every round of quotes holds each instrument that has ticked since the last one.
+        self.wait_counter("executor", "quotes_received", 4 * len(self._config["instruments"]))
 
     def counter(self, name: str, key: str) -> int:
         """A counter as of the newest report; 0 before there is one."""

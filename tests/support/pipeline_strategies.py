@@ -21,11 +21,12 @@ class PingPong(Strategy):
         quantity: float = 0.01
 
     def on_tick(self, tick: Tick) -> None:
-        """Never two orders at once."""
-        if self.pending_signals(tick) or self.open_orders(tick):
+        """Never two orders at once, and no sale that is too small to be accepted."""
+        instrument = self.instruments.find(tick)
+        if instrument is None or tick.bid is None or self.pending_signals(tick) or self.open_orders(tick):
             return
         held = self.position(tick).quantity
-        if held > 0:
+        if float(held) * tick.bid > float(instrument.min_notional):
             self.sell(tick, held)
         else:
             self.buy(tick, self.parameters.quantity)

@@ -26,6 +26,7 @@ from common.events.trading import (
     PositionOpened,
 )
 from common.events.venue import ExecutionType, ResendExecutions, SubmitOrder
+from common.money import plain
 from executor.entries import ExecutionTaken
 
 
@@ -43,7 +44,7 @@ def test_fill_is_recorded_then_told_with_the_position_it_made() -> None:
 
     harness.fill(quantity="0.4", price="100")
 
-    assert harness.story == ["ExecutionTaken", "OrderPartiallyFilled", "PositionOpened"]
+    assert harness.story == ["ExecutionTaken", "PositionOpened", "OrderPartiallyFilled"]
     assert (str(harness.order().filled_quantity), str(harness.position().quantity)) == ("0.4", "0.4")
 
 
@@ -75,15 +76,15 @@ def test_positions_open_change_close_and_cross_with_an_event_each() -> None:
     harness.fill("s-2", quantity="1", price="104")
 
     told = [
-        (type(event), *(f"{amount:f}" for amount in (event.quantity, event.realised_pnl, event.unrealised_pnl)))
+        (type(event), *(plain(amount) for amount in (event.quantity, event.realised_pnl, event.unrealised_pnl)))
         for event in harness.events
         if isinstance(event, PositionEvent)
     ]
     assert told == [
-        (PositionOpened, "1", "0", "10.0"),
-        (PositionModified, "2", "0", "20.0"),
-        (PositionOpened, "-1", "10", "-5.0"),
-        (PositionModified, "-2", "10", "-11.0"),
+        (PositionOpened, "1", "0", "10"),
+        (PositionModified, "2", "0", "20"),
+        (PositionOpened, "-1", "10", "-5"),
+        (PositionModified, "-2", "10", "-11"),
     ]
     harness.have_working("s-3", quantity="2")
     harness.fill("s-3", quantity="2", price="100")

@@ -1,97 +1,106 @@
-"""The newest prices for the checks that need one."""
+"""What the market shows now, as far as the executor needs to know."""
 
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.executor_builders import NOW_NS, make_instrument, make_signal
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.executor_builders import EXCHANGE, NOW_NS, SYMBOL, make_signal
 
 from common.events.base import DRAFT
 from common.events.market import Quote
 from executor import references
+from executor.positions import Position
 from executor.references import References
-from executor.risk import Reference
 
 
 def make_quote(**changes: Any) -> Quote:
-    """Prices of the instrument that the other builders speak of."""
-    fields: dict[str, Any] = {
-        "timestamp_ns": NOW_NS,
-        "exchange": "simulated",
-        "symbol": "BTC/USDT",
-        "bid": 99.5,
-        "ask": 100.5,
-        "last": 100.0,
-    }
-    return Quote(**DRAFT, **{**fields, **changes})
+    """A market of 99.9 to 100.1."""
+    fields = {"timestamp_ns": NOW_NS, "exchange": EXCHANGE, "symbol": SYMBOL, "bid": 99.9, "ask": 100.1, **changes}
+    return Quote(**DRAFT, **fields)
 
 
 def test_instrument_without_a_quote_has_no_reference() -> None:
-    """The risk checks then refuse: no price is better than a guessed one."""
-    assert References().find(make_instrument()) is None
+    """Nothing is known, so nothing is guessed."""
+    assert References().find(make_signal()) is None
 
 
 def test_newest_quote_counts() -> None:
-    """With its own time: how old is too old is for others to say."""
-    found = References()
+    """With its own time, by which its age is judged."""
+    known = References()
+    known.on_quote(make_quote(bid=1.0, ask=2.0))
+    known.on_quote(make_quote(timestamp_ns=NOW_NS + 5))
 
-    found.on_quote(make_quote(bid=1.0))
-    found.on_quote(make_quote(bid=2.0, timestamp_ns=NOW_NS + 5))
+    reference = known.find(make_signal())
 
-    assert found.find(make_signal()) == Reference(Decimal(2), Decimal("100.5"), Decimal(100), NOW_NS + 5)
-
-
-def test_prices_are_those_that_the_venue_wrote() -> None:
-    """0.1 becomes 0.1, not 0.1000000000000000055."""
-    found = References()
-
-    found.on_quote(make_quote(bid=0.1, ask=1e-08, last=61685.99))
-
-    assert found.find(make_instrument()) == Reference(
-        Decimal("0.1"), Decimal("0.00000001"), Decimal("61685.99"), NOW_NS
-    )
-
-
-@pytest.mark.parametrize("empty", [None, 0.0, -0.0])
-@pytest.mark.parametrize("side", ["bid", "ask", "last"])
-def test_empty_side_has_no_price(side: str, empty: float | None) -> None:
-    """Venues send 0 for it, and an order at 0 would pass every limit."""
-    found = References()
-
-    found.on_quote(make_quote(**{side: empty}))
-
-    reference = found.find(make_instrument())
     assert reference is not None
-    assert getattr(reference, side) is None
-    assert sum(price is None for price in (reference.bid, reference.ask, reference.last)) == 1
+    assert (reference.bid, reference.ask, reference.last) == (Decimal("99.9"), Decimal("100.1"), None)
+    assert reference.timestamp_ns == NOW_NS + 5
 
 
-def test_instruments_are_apart() -> None:
-    """By exchange and by symbol."""
-    found = References()
+def test_quote_of_another_instrument_is_no_reference() -> None:
+    """Neither another symbol of the exchange nor the same symbol of another one."""
+    known = References()
+    known.on_quote(make_quote(symbol="ETH/USDT"))
+    known.on_quote(make_quote(exchange="binance"))
 
-    found.on_quote(make_quote(bid=1.0))
-    found.on_quote(make_quote(bid=2.0, symbol="ETH/USDT"))
-    found.on_quote(make_quote(bid=3.0, exchange="binance"))
-
-    references_found = [
-        found.find(make_instrument(**which)) for which in ({}, {"symbol": "ETH/USDT"}, {"exchange": "binance"})
-    ]
-    assert [reference and reference.bid for reference in references_found] == [1, 2, 3]
+    assert known.find(make_signal()) is None
 
 
-def test_quotes_beyond_the_bound_are_passed_over_and_known_ones_still_renewed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A gateway gone wild must not fill the memory, nor blind the executor for what it trades."""
-    monkeypatch.setattr(references, "REFERENCES_MAX", 1)
-    found = References()
+@pytest.mark.parametrize("price", [0.1, 1e-8, 61685.99, 0.30000000000000004, 1e15])
+def test_float_price_becomes_the_decimal_that_it_is_written_as(price: float) -> None:
+    """0.1 is 0.1, not 0.1000000000000000055."""
+    known = References()
+    known.on_quote(make_quote(last=price))
 
-    found.on_quote(make_quote(bid=1.0))
-    found.on_quote(make_quote(symbol="ETH/USDT"))
-    found.on_quote(make_quote(bid=2.0))
+    reference = known.find(make_signal())
 
-    reference = found.find(make_instrument())
     assert reference is not None
-    assert reference.bid == 2
-    assert found.find(make_instrument(symbol="ETH/USDT")) is None
+    assert reference.last == Decimal(repr(price))
+
+
+def test_empty_side_is_absent() -> None:
+    """Venues send 0 for it, and 0 is no price to buy at."""
+    known = References()
+    known.on_quote(make_quote(bid=0.0, ask=0.0, last=0.0))
+
+    reference = known.find(make_signal())
+
+    assert reference is not None
+    assert (reference.bid, reference.ask, reference.last) == (None, None, None)
+
+
+@given(
+    bid=st.floats(min_value=0, max_value=1e15),
+    ask=st.none() | st.floats(min_value=0, max_value=1e15),
+    last=st.none() | st.floats(min_value=0, max_value=1e15),
+)
+@example(bid=1e15, ask=5e-324, last=None)
+@example(bid=0.0, ask=None, last=5e-324)
+def test_any_prices_of_the_wire_can_mark_a_position(bid: float, ask: float | None, last: float | None) -> None:
+    """A broken feed gives a broken valuation for a moment; it must not end the process that books a fill."""
+    known = References()
+    known.on_quote(make_quote(bid=bid, ask=ask, last=last))
+    reference = known.find(make_signal())
+    assert reference is not None
+    position = Position().after_fill("buy", Decimal("1.23456789"), Decimal("100.01"), Decimal(0))
+
+    profit = position.unrealised_pnl(reference.mark())
+
+    assert profit.is_finite()
+
+
+def test_flood_of_instruments_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known stays up to date, what lies beyond the bound is not remembered."""
+    monkeypatch.setattr(references, "REFERENCES_MAX", 2)
+    known = References()
+    for symbol in ("A/USDT", SYMBOL, "B/USDT"):
+        known.on_quote(make_quote(symbol=symbol))
+    known.on_quote(make_quote(timestamp_ns=NOW_NS + 1))
+
+    reference = known.find(make_signal())
+
+    assert known.find(make_signal(symbol="B/USDT")) is None
+    assert reference is not None
+    assert reference.timestamp_ns == NOW_NS + 1
