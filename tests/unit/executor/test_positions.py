@@ -167,7 +167,7 @@ def amounts_up_to(digits: int) -> st.SearchStrategy[Decimal]:
 fill = st.integers(0, 15).flatmap(
     lambda digits: st.tuples(st.sampled_from(["buy", "sell"]), amounts_up_to(digits), amounts_up_to(15 - digits))
 )
-fills = st.lists(fill, max_size=10)
+fills = st.lists(fill, max_size=8)
 
 
 def signed_quantity(fill: Fill) -> Decimal:
@@ -184,7 +184,7 @@ def total(values: list[Decimal]) -> Decimal:
 
 
 @given(fills)
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_profit_and_cost_are_the_cash_that_moved(fills: list[Fill]) -> None:
     """Whatever is bought and sold at whatever price: nothing is rounded away, and nothing raises Inexact."""
     position = Position()
@@ -197,7 +197,7 @@ def test_profit_and_cost_are_the_cash_that_moved(fills: list[Fill]) -> None:
 
 
 @given(fills)
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_closed_position_has_no_cost_left(fills: list[Fill]) -> None:
     """Close whatever is held at any price: cost and quantity are zero, not nearly zero."""
     position = Position()
