@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import WireError
 from common.events.base import Message
 from common.events.market import Quote
@@ -24,6 +24,8 @@ from executor.request_line import Request
 JOURNAL_NAME = "journal.sqlite"
 # Frames of one channel per turn: a flood on one may delay the others by a few ms, not starve them.
 FRAMES_PER_TURN_MAX = 64
+# Without a gateway signals are taken all the same, and denied with the reason.
+PRICES_PATIENCE_NS = NS_PER_S
 # Events wait at most this long for the answer to the order that has just left.
 DEFERRAL_MS = 1
 
@@ -36,6 +38,8 @@ class ExecutorService:
         self._config = config
         self._clock = process.clock
         self._is_stopping = False
+        self._has_prices = False
+        self._patience_ends_ns = 0
         self._has_waiting_signals = False
         self._next_heartbeat_ns = 0
         self._dropped = 0
@@ -72,11 +76,12 @@ class ExecutorService:
             send=self._send,
             publish=self._waiting_events.append,
         )
+        self._patience_ends_ns = self._clock.monotonic_ns() + PRICES_PATIENCE_NS
         self._core.recover(self._clock.now_ns())
 
     def turn(self, timeout_ms: int) -> None:
         """Answers first: they free the line for the next order. Then signals, then executions."""
-        takes_signals = self._core.is_recovered and not self._is_stopping
+        takes_signals = self._takes_signals()
         waiter = self._waiter if takes_signals else self._exchange_waiter
         pause_ms = DEFERRAL_MS if self._waiting_events else timeout_ms
         ready = waiter.wait(0 if self._has_waiting_signals else pause_ms)
@@ -125,6 +130,15 @@ class ExecutorService:
         """Close the journal."""
         if hasattr(self, "_journal"):
             self._journal.close()
+
+    def _takes_signals(self) -> bool:
+        """After recovery, and with the first prices: a restarted executor must not deny what it will soon know."""
+        if not self._core.is_recovered or self._is_stopping:
+            return False
+        if not self._has_prices:
+            is_patience_over = self._clock.monotonic_ns() >= self._patience_ends_ns
+            self._has_prices = self._quote_stream.received > 0 or is_patience_over
+        return self._has_prices
 
     def _send(self, request: Request) -> None:
         offer(self._orders, codec.encode(request))

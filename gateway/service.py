@@ -25,7 +25,8 @@ POLL_NS_MIN = 2 * NS_PER_MS
 MALFORMED_LOGGED_MAX = 100  # the rest is counted: a file of garbage must not fill the disk twice
 # Late joiners, heartbeats and quotes count in ms: no need to look at each of 10 k wake-ups a second.
 HOUSEKEEPING_NS = NS_PER_MS
-QUOTE_REFRESH_NS = NS_PER_S
+# How long a restarted executor may have to wait for the price of a quiet instrument.
+QUOTE_REFRESH_NS = NS_PER_S // 4
 # From here on an array of ticks is cheaper than as many objects.
 PACKED_COUNT_MIN = 64
 OnMalformed = Callable[[int, str], None]

@@ -103,7 +103,7 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
 
 
 class Quote(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"):
-    """The newest prices of an instrument, 20 times a second while they change and once a second while not.
+    """The newest prices of an instrument, 20 times a second while they change and 4 times while not.
 
     For whoever needs to know the market but not every tick of it. `timestamp_ns` is that of the tick it was taken from.
     """

@@ -426,7 +426,7 @@ def test_sample_publishes_the_newest_prices_with_the_time_of_their_tick() -> Non
 
 
 def test_sample_publishes_only_what_has_changed_and_a_refresh_everything() -> None:
-    """A quiet instrument is not repeated 20 times a second, but once a second; a silent one never."""
+    """A quiet instrument is not repeated 20 times a second, but 4 times; a silent one never."""
     broadcast = Broadcast()
     rounds = []
 
