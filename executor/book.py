@@ -12,6 +12,7 @@ from common.events.trading import (
     HeldPosition,
     OpenOrder,
     OrderAccepted,
+    OrderAmendRequested,
     OrderCancelled,
     OrderCancelRequested,
     OrderDenied,
@@ -61,6 +62,7 @@ EVENT_OF_STATUS: dict[OrderStatus, type[OrderEvent]] = {
     OrderStatus.DENIED: OrderDenied,
     OrderStatus.UNKNOWN: OrderUnknown,
     OrderStatus.PENDING_CANCEL: OrderCancelRequested,
+    OrderStatus.PENDING_REPLACE: OrderAmendRequested,
 }
 
 # What the exchange says about an order that we have no answer for yet. Fills come as executions, never from here.

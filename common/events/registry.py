@@ -2,7 +2,7 @@
 
 from typing import Union
 
-from common.events import market, system, trading, venue
+from common.events import market, risk, system, trading, venue
 from common.events.base import Message
 
 MESSAGE_TYPES: tuple[type[Message], ...] = (
@@ -14,6 +14,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     market.SnapshotReported,
     trading.Signal,
     trading.CancelRequested,
+    trading.AmendRequested,
     trading.SignalAcknowledged,
     trading.OrderSubmitted,
     trading.OrderAccepted,
@@ -23,6 +24,8 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     trading.OrderPartiallyFilled,
     trading.OrderFilled,
     trading.OrderCancelRequested,
+    trading.OrderAmendRequested,
+    trading.OrderAmended,
     trading.OrderCancelled,
     trading.OrderExpired,
     trading.PositionOpened,
@@ -31,13 +34,23 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     trading.StateRequested,
     trading.StateReported,
     venue.SubmitOrder,
+    venue.ReplaceOrder,
     venue.CancelOrder,
+    venue.CancelAllOrders,
+    venue.OrdersCancelled,
+    venue.QueryAccount,
+    venue.AccountReported,
     venue.QueryOrder,
     venue.ResendExecutions,
     venue.OrderAnswered,
     venue.RequestRefused,
     venue.ExecutionReported,
     venue.ExecutionsResent,
+    risk.TradingStateChanged,
+    risk.AlarmRaised,
+    risk.MarginCalled,
+    risk.ControlRequested,
+    risk.ControlAnswered,
     system.ChannelHeartbeat,
     system.ProcessReported,
     system.ConnectionChanged,

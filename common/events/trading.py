@@ -28,6 +28,7 @@ class OrderStatus(enum.StrEnum):
     DENIED = "denied"
     UNKNOWN = "unknown"
     PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
 
 
 FINAL_STATUSES = frozenset(
@@ -39,6 +40,8 @@ class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=T
     """A strategy's decision to trade, pushed to the executor; it is asked for once and only once by its `signal_id`.
 
     `expires_ns`: wall time after which it must not be sent any more. `trigger_timestamp_ns`: time of its tick.
+    `follows`: the instruction before it, as `signal_id` or `request_id`; it is applied only after that one has its
+    verdict. Without it a signal is applied as it comes.
     """
 
     kind: ClassVar[str] = "signal"
@@ -55,6 +58,7 @@ class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=T
     trigger_timestamp_ns: int | None = None
     confidence: Confidence | None = None
     reduce_only: bool = False
+    follows: Id | None = None
     cause_id: EventId | None = None
     correlation_id: EventId | None = None
 
@@ -62,12 +66,37 @@ class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=T
 class CancelRequested(
     ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Cancel.Requested.v1"
 ):
-    """A strategy asks the executor to cancel the order of one of its signals. Repeating it does no harm."""
+    """A strategy asks the executor to cancel the order of one of its signals. Repeating it does no harm.
+
+    One with a `request_id` is acknowledged under that id, like a signal; `follows` as in `Signal`.
+    """
 
     kind: ClassVar[str] = "cancel"
 
     signal_id: Id
     strategy: Id
+    request_id: Id | None = None
+    follows: Id | None = None
+
+
+class AmendRequested(
+    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Amend.Requested.v1"
+):
+    """A strategy asks for other terms of a working limit order: FIX's cancel/replace.
+
+    `quantity` is the new total, fills included; `limit_price` the new limit. What is absent stays as it is. It is
+    acknowledged under its `request_id`, once, like a signal; `follows` and `expires_ns` as in `Signal`.
+    """
+
+    kind: ClassVar[str] = "amend"
+
+    request_id: Id
+    signal_id: Id
+    strategy: Id
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    expires_ns: int
+    follows: Id | None = None
 
 
 class Acknowledgement(enum.StrEnum):
@@ -176,6 +205,18 @@ class OrderCancelRequested(
     kind: ClassVar[str] = "order_cancel_requested"
 
 
+class OrderAmendRequested(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.AmendRequested.v1"):
+    """New terms are on their way to the exchange; the old ones hold, and may be filled, until it agrees."""
+
+    kind: ClassVar[str] = "order_amend_requested"
+
+
+class OrderAmended(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Amended.v1"):
+    """The exchange answered an amendment: the terms in this event hold, with a `reason` where it refused."""
+
+    kind: ClassVar[str] = "order_amended"
+
+
 class OrderCancelled(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Cancelled.v1"):
     """The rest was cancelled on request."""
 
@@ -227,12 +268,16 @@ class PositionClosed(PositionEvent, frozen=True, gc=False, omit_defaults=True, t
 class StateRequested(
     Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Requested.v1"
 ):
-    """A strategy that starts, or that missed events, asks the executor for its open orders and positions."""
+    """A strategy that starts, or that missed events, asks the executor for its open orders and positions.
+
+    `last_id` is its newest instruction that it knows of, so that the executor hears of a strategy that lost its memory.
+    """
 
     kind: ClassVar[str] = "state_request"
 
     strategy: Id
     request_id: Id
+    last_id: Id | None = None
 
     def topic(self) -> str:
         return f"{self.kind}.executor.{self.strategy}"
@@ -267,7 +312,11 @@ class HeldPosition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
 
 
 class StateReported(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Reported.v1"):
-    """The executor's answer, in the stream of its events: what came before it on `events` is contained in it."""
+    """The executor's answer, in the stream of its events: what came before it on `events` is contained in it.
+
+    `last_id` is the strategy's newest instruction that has its verdict. One that the strategy does not know means that
+    its outbox was lost, or restored from a backup.
+    """
 
     kind: ClassVar[str] = "state_reported"
 
@@ -275,6 +324,7 @@ class StateReported(Message, frozen=True, gc=False, omit_defaults=True, kw_only=
     request_id: Id
     open_orders: list[OpenOrder]
     positions: list[HeldPosition]
+    last_id: Id | None = None
 
     def topic(self) -> str:
         return f"{self.kind}.executor.{self.strategy}"

@@ -6,14 +6,20 @@ from typing import ClassVar
 
 import msgspec
 
-from common.events.base import Count, EventId, Id, ListedMessage, Message, Name, Text
+from common.events.base import Count, EventId, Id, ListedMessage, Message, Name, Symbol, Text
 from common.events.trading import Liquidity, OrderStatus, OrderType, Side, TimeInForce
 
 EXECUTIONS_PER_ANSWER_MAX = 500
+OPEN_ORDERS_PER_ANSWER_MAX = 1_000
 
 
 class SubmitOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Submit.v1"):
-    """Place an order. Repeating it under the same `client_order_id` never makes a second one."""
+    """Place an order. Repeating it under the same `client_order_id` never makes a second one.
+
+    Like every request it carries the executor's name and life in `source` and `epoch`: a request of an older life than
+    the newest seen is answered FENCED. `order_count` is how many orders that executor has ever intended, this one
+    included: an exchange that has more of them refuses to go on.
+    """
 
     kind: ClassVar[str] = "submit_order"
 
@@ -25,8 +31,29 @@ class SubmitOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_o
     limit_price: Decimal | None = None
     time_in_force: TimeInForce
     expires_ns: int
+    order_count: Count | None = None
     cause_id: EventId | None = None
     correlation_id: EventId | None = None
+
+
+class ReplaceOrder(
+    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Replace.v1"
+):
+    """Give a working limit order other terms, under the same `client_order_id`.
+
+    `quantity` is the new total, fills included: not above what is filled already, it is refused. `replace_id` names
+    this change: repeating it changes nothing and is answered as the first time. Time priority stays when only the
+    quantity shrinks. After `expires_ns` it is refused.
+    """
+
+    kind: ClassVar[str] = "replace_order"
+
+    request_id: Id
+    client_order_id: Id
+    replace_id: Id
+    quantity: Decimal
+    limit_price: Decimal
+    expires_ns: int
 
 
 class CancelOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Cancel.v1"):
@@ -45,6 +72,104 @@ class QueryOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_on
 
     request_id: Id
     client_order_id: Id
+
+
+class CancelAllOrders(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.CancelAll.v1"
+):
+    """Take back every working order, or those of one instrument: FIX's order mass cancel. Executions tell each.
+
+    `exchange` and `symbol` are both there or both absent.
+    """
+
+    kind: ClassVar[str] = "cancel_all_orders"
+
+    request_id: Id
+    exchange: Name | None = None
+    symbol: Symbol | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.venue.all"
+
+
+class OrdersCancelled(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.Cancelled.v1"
+):
+    """The answer to a mass cancel: so many orders were working and are not any more."""
+
+    kind: ClassVar[str] = "cancel_all_answer"
+
+    request_id: Id
+    count: Count
+
+    def topic(self) -> str:
+        return f"{self.kind}.venue.all"
+
+
+class QueryAccount(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Query.v1"):
+    """Ask for working orders, positions and balances; asked at regular times, it is also the executor's sign of life.
+
+    `after_arrival_number` pages through more open orders than an answer holds: ask again from the last one.
+    """
+
+    kind: ClassVar[str] = "query_account"
+
+    request_id: Id
+    after_arrival_number: Count = 0
+
+    def topic(self) -> str:
+        return f"{self.kind}.venue.all"
+
+
+class VenueOrder(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A working order as the venue has it. `arrival_number` rises with each order of the venue's life."""
+
+    arrival_number: Count
+    exchange: Name
+    symbol: Symbol
+    client_order_id: Id
+    venue_order_id: Name
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce
+    filled_quantity: Decimal
+    status: OrderStatus
+    accepted_ns: int
+
+
+class VenuePosition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The net of all fills in one instrument: base units, long above 0."""
+
+    exchange: Name
+    symbol: Symbol
+    quantity: Decimal
+
+
+class AccountReported(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Reported.v1"
+):
+    """Where the account stands after execution number `last_number`.
+
+    `cash` is the change by all fills and fees since the venue's beginning, per quote currency; `balances` what is there
+    to trade with, where the venue keeps an account. `is_complete` is false when there are more open orders than one
+    answer holds.
+    """
+
+    kind: ClassVar[str] = "account_answer"
+
+    request_id: Id
+    last_number: Count
+    order_count: Count
+    open_orders: list[VenueOrder]
+    is_complete: bool = True
+    positions: list[VenuePosition]
+    cash: dict[str, Decimal]
+    balances: dict[str, Decimal] = msgspec.field(default_factory=dict)
+
+    def topic(self) -> str:
+        return f"{self.kind}.venue.all"
 
 
 class ResendExecutions(
@@ -68,13 +193,18 @@ class AnswerOutcome(enum.StrEnum):
     REJECTED = "rejected"  # refused, with a reason; for an order: it will never live
     EXISTS = "exists"  # this client_order_id was submitted before with this body; `status` tells what became of it
     CONFLICT = "conflict"  # this client_order_id was submitted before with another body
-    NOT_FOUND = "not_found"  # cancel or query of an order that the exchange does not know
+    NOT_FOUND = "not_found"  # cancel, replace or query of an order that the exchange does not know
+    FENCED = "fenced"  # the asker is an older life than the newest that was heard; nothing was done
+    THROTTLED = "throttled"  # too many requests; nothing was done or kept, it may be asked again later
 
 
 class OrderAnswered(
     ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Answered.v1"
 ):
-    """The answer to submit, cancel or query, with the state of the order where there is one."""
+    """The answer to submit, replace, cancel or query, with the state of the order where there is one.
+
+    The terms that hold after a replacement are in its execution report.
+    """
 
     kind: ClassVar[str] = "order_answer"
 
@@ -107,6 +237,9 @@ class ExecutionType(enum.StrEnum):
     TRADE = "trade"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    REPLACED = "replaced"  # other terms hold from here on: `order_quantity` and `limit_price`
+    TRADE_CANCEL = "trade_cancel"  # the trade `corrects` never was: its quantity is unfilled again, and will not fill
+    TRADE_CORRECT = "trade_correct"  # the trade `corrects` had this price and this fee
 
 
 class ExecutionReported(
@@ -115,6 +248,7 @@ class ExecutionReported(
     """One change of an order at the venue, numbered without a hole over the venue's whole life.
 
     `quantity`, `price`, `fee` and `liquidity` belong to a trade; `fee` is in quote units, negative for a rebate.
+    `corrects` is the number of the trade that a cancel or a correction of a trade is about.
     """
 
     kind: ClassVar[str] = "execution"
@@ -131,6 +265,10 @@ class ExecutionReported(
     filled_quantity: Decimal
     leaves_quantity: Decimal
     reason: Name | None = None
+    corrects: Count | None = None
+    order_quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    replace_id: Id | None = None
 
 
 class ExecutionsResent(

@@ -129,6 +129,7 @@ def test_final_statuses_are_those_that_nothing_follows() -> None:
         OrderStatus.ACCEPTED,
         OrderStatus.PARTIALLY_FILLED,
         OrderStatus.PENDING_CANCEL,
+        OrderStatus.PENDING_REPLACE,
         OrderStatus.UNKNOWN,
     }
 

@@ -11,17 +11,18 @@ from executor.orders import IllegalMoveError, Move
 
 # The table as a person would draw it; "-" is illegal.
 DRAWN_TABLE = """
-from             ACCEPTED REJECTED UNANSWERED ABANDONED PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCEL_REFUSED CANCELLED EXPIRED
-pending_new      accepted rejected unknown    denied    partially_filled filled -                -              cancelled expired
-unknown          accepted rejected -          denied    partially_filled filled -                -              cancelled expired
-accepted         -        -        -          -         partially_filled filled pending_cancel   -              cancelled expired
-partially_filled -        -        -          -         partially_filled filled pending_cancel   -              cancelled expired
-pending_cancel   -        -        -          -         pending_cancel   filled -                accepted       cancelled expired
-filled           -        -        -          -         -                -      -                -              -         -
-cancelled        -        -        -          -         -                -      -                -              -         -
-expired          -        -        -          -         -                -      -                -              -         -
-rejected         -        -        -          -         -                -      -                -              -         -
-denied           -        -        -          -         -                -      -                -              -         -
+from             ACCEPTED REJECTED UNANSWERED ABANDONED PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCEL_REFUSED REPLACE_REQUESTED REPLACED       REPLACE_REFUSED CANCELLED EXPIRED
+pending_new      accepted rejected unknown    denied    partially_filled filled -                -              -                 -              -               cancelled expired
+unknown          accepted rejected -          denied    partially_filled filled -                -              -                 -              -               cancelled expired
+accepted         -        -        -          -         partially_filled filled pending_cancel   -              pending_replace   -              -               cancelled expired
+partially_filled -        -        -          -         partially_filled filled pending_cancel   -              pending_replace   -              -               cancelled expired
+pending_cancel   -        -        -          -         pending_cancel   filled -                accepted       -                 pending_cancel pending_cancel  cancelled expired
+pending_replace  -        -        -          -         pending_replace  filled pending_cancel   -              -                 accepted       accepted        cancelled expired
+filled           -        -        -          -         -                -      -                -              -                 -              -               -         -
+cancelled        -        -        -          -         -                -      -                -              -                 -              -               -         -
+expired          -        -        -          -         -                -      -                -              -                 -              -               -         -
+rejected         -        -        -          -         -                -      -                -              -                 -              -               -         -
+denied           -        -        -          -         -                -      -                -              -                 -              -               -         -
 """  # noqa: E501  # a table is read by its columns
 HEAD, *ROWS = [line.split() for line in DRAWN_TABLE.strip().splitlines()]
 CELLS = [(OrderStatus(row[0]), Move[name], cell) for row in ROWS for name, cell in zip(HEAD[1:], row[1:], strict=True)]

@@ -1,0 +1,139 @@
+"""Risk domain: who may trade and what stands in the way: kill switch, limits, alarms, and an operator's commands."""
+
+import enum
+from decimal import Decimal
+from typing import ClassVar
+
+import msgspec
+
+from common.events.base import Count, Id, Message, Name, Text
+
+
+class TradingState(enum.StrEnum):
+    """What is allowed, from all to nothing. Cancels always pass."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"  # only orders that make a position smaller
+    HALTED = "halted"  # no order
+
+
+class TradingStateChanged(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.TradingState.Changed.v1"
+):
+    """The kill switch was moved. `scope` is `all`, `strategy:NAME` or `symbol:EXCHANGE.SYMBOL`.
+
+    `by` is a person's name for a command; `limit:CODE`, `contact:PEER` or `reconciliation` for what moved it by itself.
+    """
+
+    kind: ClassVar[str] = "trading_state_changed"
+
+    scope: Name
+    state: TradingState
+    by: Name
+    reason: Text
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.scope}"
+
+
+class CircuitState(enum.StrEnum):
+    """The circuit breaker between executor and exchange gateway."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"  # exactly one request is under way, to see whether it answers
+
+
+class Severity(enum.StrEnum):
+    """How soon a person should look."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlarmRaised(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Alarm.Raised.v1"):
+    """Something that the people on call must hear.
+
+    `code` is UPPER_CASE, such as CIRCUIT_OPEN, ORDER_ADOPTED, POSITION_MISMATCH, STRATEGY_STATE_LOST or PROCESS_HUNG.
+    """
+
+    kind: ClassVar[str] = "alarm"
+
+    code: Name
+    severity: Severity
+    subject: Text
+    detail: Text
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.source}.{self.code}"
+
+
+class MarginCalled(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Margin.Called.v1"):
+    """The balance of a currency fell below what open positions and orders need; amounts in that currency."""
+
+    kind: ClassVar[str] = "margin_called"
+
+    currency: Name
+    balance: Decimal
+    required: Decimal
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.currency}"
+
+
+class ControlAction(enum.StrEnum):
+    """What an operator may ask of the executor."""
+
+    HALT = "halt"
+    REDUCE = "reduce"
+    RESUME = "resume"
+    CANCEL_ALL = "cancel_all"
+    RELOAD = "reload"
+    STATUS = "status"
+
+
+class ControlRequested(
+    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Requested.v1"
+):
+    """An operator's command. `by` is the person's name: only a named person may lift a halt; `scope` as above."""
+
+    kind: ClassVar[str] = "control_request"
+
+    request_id: Id
+    action: ControlAction
+    scope: Name = "all"
+    by: Name
+    reason: Text = ""
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.action}"
+
+
+class ScopeState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Where the kill switch of one scope stands, who moved it, why and when."""
+
+    scope: Name
+    state: TradingState
+    by: Name
+    reason: Text
+    since_ns: int
+
+
+class ControlAnswered(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Answered.v1"):
+    """What came of a command, and how things stand after it. `reason` is an UPPER_CASE code where it was refused."""
+
+    kind: ClassVar[str] = "control_answer"
+
+    request_id: Id
+    is_done: bool
+    reason: Name | None = None
+    detail: Text = ""
+    scopes: list[ScopeState]
+    circuit: CircuitState
+    orders_working: Count
+    orders_cancelling: Count = 0
+    limits: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.all"
