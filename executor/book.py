@@ -9,61 +9,39 @@ import msgspec
 from common.events.base import DRAFT, Message
 from common.events.trading import (
     Acknowledgement,
+    AmendRequested,
+    CancelRequested,
     HeldPosition,
     OpenOrder,
-    OrderAccepted,
-    OrderAmendRequested,
-    OrderCancelled,
-    OrderCancelRequested,
-    OrderDenied,
-    OrderEvent,
-    OrderExpired,
-    OrderFilled,
-    OrderPartiallyFilled,
-    OrderRejected,
     OrderStatus,
-    OrderSubmitted,
-    OrderUnknown,
-    PositionClosed,
     PositionEvent,
-    PositionModified,
-    PositionOpened,
+    Side,
+    Signal,
     SignalAcknowledged,
 )
 from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType
-from common.money import ZERO, is_bounded
+from common.money import EXACT, ZERO, is_bounded
 from executor.digest import digest_of
 from executor.entries import (
+    AmendIntended,
+    AmendRefused,
     CancelIntended,
     CancelRefused,
     Entry,
     ExecutionTaken,
     OrderAbandoned,
+    OrderAdopted,
     OrderAnswerTaken,
     OrderIntended,
     OrderUnanswered,
+    OrderVanished,
     Outcome,
     SignalConflicted,
     SignalDenied,
 )
-from executor.orders import IllegalMoveError, Move, Order
+from executor.events import PositionKey, held_position, open_order, order_event, position_event
+from executor.orders import IllegalMoveError, Move, Order, Replacement
 from executor.positions import Position
-
-PositionKey = tuple[str, str, str]  # strategy, exchange, symbol
-
-EVENT_OF_STATUS: dict[OrderStatus, type[OrderEvent]] = {
-    OrderStatus.PENDING_NEW: OrderSubmitted,
-    OrderStatus.ACCEPTED: OrderAccepted,
-    OrderStatus.PARTIALLY_FILLED: OrderPartiallyFilled,
-    OrderStatus.FILLED: OrderFilled,
-    OrderStatus.CANCELLED: OrderCancelled,
-    OrderStatus.EXPIRED: OrderExpired,
-    OrderStatus.REJECTED: OrderRejected,
-    OrderStatus.DENIED: OrderDenied,
-    OrderStatus.UNKNOWN: OrderUnknown,
-    OrderStatus.PENDING_CANCEL: OrderCancelRequested,
-    OrderStatus.PENDING_REPLACE: OrderAmendRequested,
-}
 
 # What the exchange says about an order that we have no answer for yet. Fills come as executions, never from here.
 MOVE_OF_ANSWER = {
@@ -76,7 +54,7 @@ MOVE_OF_EXECUTION = {ExecutionType.CANCELLED: Move.CANCELLED, ExecutionType.EXPI
 
 
 class SignalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a signal: enough to recognise it and to answer for it again."""
+    """What is kept of an instruction: enough to recognise it and to answer for it again."""
 
     signal_id: str
     strategy: str
@@ -87,15 +65,29 @@ class SignalRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
 
+class Fill(msgspec.Struct, frozen=True):
+    """A trade that the exchange may still correct or take back."""
+
+    client_order_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+
+
 class Book:
-    """Signals, orders and positions."""
+    """Signals, requests, orders and positions."""
 
     def __init__(self) -> None:
         self.signals: dict[str, SignalRecord] = {}
+        self.requests: dict[str, SignalRecord] = {}  # cancels and amendments, by their own ids
         self.orders: dict[str, Order] = {}
         self.positions: dict[PositionKey, Position] = {}
+        self.last_ids: dict[str, str] = {}  # of each strategy, the newest instruction that has its verdict
         self.last_execution_number = 0
-        self.foreign_executions = 0
+        self.orders_intended = 0
+        self.orders_adopted = 0
+        self._fills: dict[int, Fill] = {}
         self._working: dict[str, Order] = {}
         self._on_entry: dict[type[Entry], Callable[[Any], list[Message]]] = {
             OrderIntended: self._on_intended,
@@ -104,8 +96,12 @@ class Book:
             OrderAnswerTaken: self._on_answer,
             OrderUnanswered: lambda entry: self._on_move(entry, Move.UNANSWERED),
             OrderAbandoned: lambda entry: self._on_move(entry, Move.ABANDONED, entry.reason),
+            OrderVanished: lambda entry: self._on_move(entry, Move.CANCELLED, entry.reason),
             CancelIntended: self._on_cancel,
             CancelRefused: self._on_cancel_refused,
+            AmendIntended: self._on_amend,
+            AmendRefused: self._on_amend_refused,
+            OrderAdopted: self._on_adopted,
             ExecutionTaken: self._on_execution,
         }
 
@@ -117,36 +113,46 @@ class Book:
         """
         return self._on_entry[type(entry)](entry)
 
+    def record_of(self, instruction_id: str) -> SignalRecord | None:
+        """What is kept of a signal or request; None for one that has no verdict yet."""
+        return self.signals.get(instruction_id) or self.requests.get(instruction_id)
+
     def working_orders(self) -> list[Order]:
         """Orders that are not at their end, oldest first."""
         return list(self._working.values())
 
     def open_orders_of(self, strategy: str) -> list[OpenOrder]:
         """A strategy's working orders, as it is told of them."""
-        return [_open_order(order) for order in self._working.values() if order.signal.strategy == strategy]
+        return [open_order(order) for order in self._working.values() if order.signal.strategy == strategy]
 
     def positions_of(self, strategy: str) -> list[HeldPosition]:
         """A strategy's positions, as it is told of them."""
-        return [
-            HeldPosition(
-                exchange=exchange,
-                symbol=symbol,
-                quantity=position.quantity,
-                realised_pnl=position.realised_pnl,
-                fees=position.fees,
-                entry_price=position.entry_price,
-            )
-            for (owner, exchange, symbol), position in self.positions.items()
-            if owner == strategy
-        ]
+        return [held_position(key, position) for key, position in self.positions.items() if key[0] == strategy]
 
     def held_quantity(self, key: PositionKey) -> Decimal:
         """The signed quantity of a position; 0 where there is none."""
         position = self.positions.get(key)
         return ZERO if position is None else position.quantity
 
+    def net_quantities(self) -> dict[tuple[str, str], Decimal]:
+        """What all strategies hold together, by exchange and symbol: what the exchange must have too."""
+        quantities: dict[tuple[str, str], Decimal] = {}
+        for (_, exchange, symbol), position in self.positions.items():
+            key = (exchange, symbol)
+            quantities[key] = EXACT.add(quantities.get(key, ZERO), position.quantity)
+        return quantities
+
+    def cash(self) -> dict[str, Decimal]:
+        """What all fills and fees have moved, by quote currency: what the exchange must have too."""
+        amounts: dict[str, Decimal] = {}
+        for (_, _, symbol), position in self.positions.items():
+            currency = quote_currency(symbol)
+            moved = EXACT.subtract(EXACT.subtract(position.realised_pnl, position.cost), position.fees)
+            amounts[currency] = EXACT.add(amounts.get(currency, ZERO), moved)
+        return amounts
+
     def acknowledgement(self, record: SignalRecord, outcome: Outcome, now_ns: int) -> SignalAcknowledged:
-        """The answer to a signal."""
+        """The answer to an instruction."""
         return SignalAcknowledged(
             **DRAFT,
             timestamp_ns=now_ns,
@@ -160,16 +166,13 @@ class Book:
             client_order_id=record.client_order_id,
         )
 
+    # Strategies
+
     def _on_intended(self, entry: OrderIntended) -> list[Message]:
         signal = entry.signal
-        self.signals[signal.signal_id] = SignalRecord(
-            signal_id=signal.signal_id,
-            strategy=signal.strategy,
-            exchange=signal.exchange,
-            symbol=signal.symbol,
-            digest=digest_of(signal),
-            client_order_id=entry.client_order_id,
-        )
+        self.signals[signal.signal_id] = record_for(signal, signal.signal_id, entry.client_order_id)
+        self.last_ids[signal.strategy] = signal.signal_id
+        self.orders_intended += 1
         order = Order(client_order_id=entry.client_order_id, signal=signal)
         self._keep(order)
         return [order_event(order, entry.timestamp_ns)]
@@ -184,8 +187,59 @@ class Book:
             digest=entry.digest,
             outcome=outcome,
         )
-        self.signals[entry.signal_id] = record
+        (self.requests if entry.is_request else self.signals)[entry.signal_id] = record
+        self.last_ids[entry.strategy] = entry.signal_id
         return [self.acknowledgement(record, outcome, entry.timestamp_ns)]
+
+    def _on_cancel(self, entry: CancelIntended) -> list[Message]:
+        events: list[Message] = []
+        order = msgspec.structs.replace(self.orders[entry.client_order_id], is_cancel_wanted=True)
+        request = entry.request
+        if request is not None and request.request_id is not None:
+            outcome = Outcome(Acknowledgement.ACCEPTED)
+            record = record_for(request, request.request_id, entry.client_order_id, outcome)
+            self.requests[record.signal_id] = record
+            self.last_ids[record.strategy] = record.signal_id
+            events.append(self.acknowledgement(record, outcome, entry.timestamp_ns))
+        if order.is_unanswered or order.is_final or order.status is OrderStatus.PENDING_CANCEL:
+            # The cancel follows the answer, since the exchange may not know the order yet; or is under way already.
+            self._keep(order)
+            return events
+        return [*self._after(order.after(Move.CANCEL_REQUESTED), entry.timestamp_ns), *events]
+
+    def _on_cancel_refused(self, entry: CancelRefused) -> list[Message]:
+        order = self.orders[entry.client_order_id]
+        if order.status is not OrderStatus.PENDING_CANCEL:
+            return []
+        order = msgspec.structs.replace(order, is_cancel_wanted=False)
+        return self._after(order.after(Move.CANCEL_REFUSED, reason=entry.reason), entry.timestamp_ns)
+
+    def _on_amend(self, entry: AmendIntended) -> list[Message]:
+        request = entry.request
+        self.requests[request.request_id] = record_for(request, request.request_id, entry.client_order_id)
+        self.last_ids[request.strategy] = request.request_id
+        order = msgspec.structs.replace(
+            self.orders[entry.client_order_id].after(Move.REPLACE_REQUESTED),
+            replacement=Replacement(request.request_id, entry.quantity, entry.limit_price, request.expires_ns),
+        )
+        return self._after(order, entry.timestamp_ns)
+
+    def _on_amend_refused(self, entry: AmendRefused) -> list[Message]:
+        order = self.orders[entry.client_order_id]
+        if order.replacement is None:
+            return []
+        replace_id = order.replacement.replace_id
+        if not order.is_final:
+            order = order.after(Move.REPLACE_REFUSED, reason=entry.reason)
+        order = msgspec.structs.replace(order, replacement=None)
+        self._keep(order)
+        outcome = Outcome(Acknowledgement.REJECTED, entry.reason)
+        return [
+            order_event(order, entry.timestamp_ns, is_amended=not order.is_final),
+            *self._end_request(replace_id, outcome, entry.timestamp_ns),
+        ]
+
+    # Exchange
 
     def _on_answer(self, entry: OrderAnswerTaken) -> list[Message]:
         order = self.orders[entry.client_order_id]
@@ -200,53 +254,93 @@ class Book:
         )
         return self._after_word(moved, entry.timestamp_ns)
 
-    def _on_move(self, entry: OrderUnanswered | OrderAbandoned, move: Move, reason: str | None = None) -> list[Message]:
+    def _on_move(
+        self, entry: OrderUnanswered | OrderAbandoned | OrderVanished, move: Move, reason: str | None = None
+    ) -> list[Message]:
         return self._after(self.orders[entry.client_order_id].after(move, reason=reason), entry.timestamp_ns)
 
-    def _on_cancel(self, entry: CancelIntended) -> list[Message]:
-        order = msgspec.structs.replace(self.orders[entry.client_order_id], is_cancel_wanted=True)
-        if order.is_unanswered:
-            self._keep(order)  # the cancel follows the answer: the exchange may not know the order yet
-            return []
-        return self._after(order.after(Move.CANCEL_REQUESTED), entry.timestamp_ns)
-
-    def _on_cancel_refused(self, entry: CancelRefused) -> list[Message]:
-        order = self.orders[entry.client_order_id]
-        if order.status is not OrderStatus.PENDING_CANCEL:
-            return []
-        order = msgspec.structs.replace(order, is_cancel_wanted=False)
-        return self._after(order.after(Move.CANCEL_REFUSED, reason=entry.reason), entry.timestamp_ns)
+    def _on_adopted(self, entry: OrderAdopted) -> list[Message]:
+        signal = entry.signal
+        outcome = Outcome(Acknowledgement.ACCEPTED)
+        self.signals[signal.signal_id] = record_for(signal, signal.signal_id, entry.client_order_id, outcome)
+        self.orders_adopted += 1
+        order = Order(
+            client_order_id=entry.client_order_id,
+            signal=signal,
+            status=OrderStatus.ACCEPTED,
+            # What was filled before we knew is in no position of ours: the exchange's executions are asked for first.
+            busted_quantity=entry.filled_quantity,
+            venue_order_id=entry.venue_order_id,
+        )
+        return self._after(order, entry.timestamp_ns)
 
     def _on_execution(self, entry: ExecutionTaken) -> list[Message]:
         report = entry.report
         self.last_execution_number = report.execution_number
-        order = self.orders.get(report.client_order_id)
-        if order is None:
-            self.foreign_executions += 1
-            return []
-        if report.execution_type is not ExecutionType.TRADE:
-            moved = order.after(
-                MOVE_OF_EXECUTION[report.execution_type], venue_order_id=report.venue_order_id, reason=report.reason
-            )
-            return self._after(moved, entry.timestamp_ns, report)
-        price, fee = report.price, ZERO if report.fee is None else report.fee
-        if price is None or not is_bounded(fee):
-            raise IllegalMoveError(
-                f"execution {report.execution_number}: expected a trade with a price and a finite fee, "
-                f"was {price} and {fee}"
-            )
-        filled = order.after_fill(report.quantity, price)
+        order = self.orders[report.client_order_id]
+        match report.execution_type:
+            case ExecutionType.TRADE:
+                return self._on_trade(order, entry)
+            case ExecutionType.REPLACED:
+                return self._on_replaced(order, entry)
+            case ExecutionType.TRADE_CANCEL | ExecutionType.TRADE_CORRECT:
+                return self._on_correction(order, entry)
+            case ending:
+                moved = order.after(
+                    MOVE_OF_EXECUTION[ending], venue_order_id=report.venue_order_id, reason=report.reason
+                )
+                return self._after(moved, entry.timestamp_ns, report)
+
+    def _on_trade(self, order: Order, entry: ExecutionTaken) -> list[Message]:
+        report = entry.report
+        fill = _fill_of(report, order)
+        filled = order.after_fill(report.quantity, fill.price)
+        self._fills[report.execution_number] = fill
         # The position first: told of the order's end while it still looks flat, a strategy would buy a second time.
-        position = self._fill_position(order, report, price, fee, entry)
+        position = self._fill_position(order, fill, entry)
         return [position, *self._after_word(filled, entry.timestamp_ns, report)]
 
-    def _fill_position(
-        self, order: Order, report: ExecutionReported, price: Decimal, fee: Decimal, entry: ExecutionTaken
-    ) -> PositionEvent:
+    def _on_replaced(self, order: Order, entry: ExecutionTaken) -> list[Message]:
+        report, replacement = entry.report, order.replacement
+        if report.order_quantity is None or report.limit_price is None:
+            raise IllegalMoveError(f"execution {report.execution_number}: expected the new quantity and limit price")
+        changed = order.after_replacement(report.order_quantity, report.limit_price)
+        self._keep(changed)
+        events: list[Message] = [order_event(changed, entry.timestamp_ns, report, is_amended=True)]
+        if replacement is not None:
+            events += self._end_request(replacement.replace_id, Outcome(Acknowledgement.ACCEPTED), entry.timestamp_ns)
+        return events
+
+    def _on_correction(self, order: Order, entry: ExecutionTaken) -> list[Message]:
+        """The exchange takes a trade back, or gives it another price: the old one is undone, then the new one done."""
+        report = entry.report
+        before = self._fills.get(report.corrects or 0)
+        if before is None or before.client_order_id != order.client_order_id:
+            raise IllegalMoveError(
+                f"execution {report.execution_number}: expected to correct a trade of order {order.client_order_id}, "
+                f"was number {report.corrects}"
+            )
+        opposite: Side = "sell" if before.side == "buy" else "buy"
+        undone = Fill(before.client_order_id, opposite, before.quantity, before.price, before.fee.copy_negate())
+        position = self._fill_position(order, undone, entry)
+        if report.execution_type is ExecutionType.TRADE_CANCEL:
+            del self._fills[report.corrects or 0]
+            changed = order.after_bust(before.quantity, before.price)
+        else:
+            corrected = msgspec.structs.replace(_fill_of(report, order), quantity=before.quantity)
+            self._fills[report.corrects or 0] = corrected
+            position = self._fill_position(order, corrected, entry)
+            changed = order.after_correction(before.quantity, before.price, corrected.price)
+        self._keep(changed)
+        return [position, order_event(changed, entry.timestamp_ns, report)]
+
+    # Keeping
+
+    def _fill_position(self, order: Order, fill: Fill, entry: ExecutionTaken) -> PositionEvent:
         signal = order.signal
         key = (signal.strategy, signal.exchange, signal.symbol)
         before = self.positions.get(key, Position())
-        after = before.after_fill(signal.action, report.quantity, price, fee)
+        after = before.after_fill(fill.side, fill.quantity, fill.price, fill.fee)
         self.positions[key] = after
         return position_event(key, before, after, entry)
 
@@ -259,6 +353,9 @@ class Book:
 
     def _after(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
         """Keep a changed order; tell of it, and of the end of its signal when this is it."""
+        replacement = order.replacement
+        if order.is_final and replacement is not None:
+            order = msgspec.structs.replace(order, replacement=None)
         self._keep(order)
         events: list[Message] = [order_event(order, now_ns, report)]
         record = self.signals[order.signal.signal_id]
@@ -266,7 +363,15 @@ class Book:
             outcome = Outcome(_acknowledgement_of(order.status), order.reason)
             self.signals[record.signal_id] = msgspec.structs.replace(record, outcome=outcome)
             events.append(self.acknowledgement(record, outcome, now_ns))
+        if order.is_final and replacement is not None:
+            outcome = Outcome(Acknowledgement.REJECTED, f"ORDER_{order.status.upper()}")
+            events += self._end_request(replacement.replace_id, outcome, now_ns)
         return events
+
+    def _end_request(self, request_id: str, outcome: Outcome, now_ns: int) -> list[Message]:
+        record = self.requests[request_id]
+        self.requests[request_id] = msgspec.structs.replace(record, outcome=outcome)
+        return [self.acknowledgement(record, outcome, now_ns)]
 
     def _keep(self, order: Order) -> None:
         self.orders[order.client_order_id] = order
@@ -276,81 +381,40 @@ class Book:
             self._working[order.client_order_id] = order
 
 
+def record_for(
+    instruction: Signal | CancelRequested | AmendRequested,
+    instruction_id: str,
+    client_order_id: str | None,
+    outcome: Outcome | None = None,
+) -> SignalRecord:
+    """What is kept of an instruction."""
+    return SignalRecord(
+        signal_id=instruction_id,
+        strategy=instruction.strategy,
+        exchange=instruction.exchange,
+        symbol=instruction.symbol,
+        digest=digest_of(instruction),
+        client_order_id=client_order_id,
+        outcome=outcome,
+    )
+
+
+def quote_currency(symbol: str) -> str:
+    """What prices of a ccxt symbol are in: USDT for BTC/USDT and BTC/USDT:USDT."""
+    return symbol.partition("/")[2].partition(":")[0] or symbol
+
+
+def _fill_of(report: ExecutionReported, order: Order) -> Fill:
+    fee = ZERO if report.fee is None else report.fee
+    if report.price is None or not is_bounded(fee) or not is_bounded(report.price):
+        raise IllegalMoveError(
+            f"execution {report.execution_number}: expected a trade with a finite price and a finite fee, "
+            f"was {report.price} and {fee}"
+        )
+    return Fill(report.client_order_id, order.signal.action, report.quantity, report.price, fee)
+
+
 def _acknowledgement_of(status: OrderStatus) -> Acknowledgement:
     if status is OrderStatus.REJECTED:
         return Acknowledgement.REJECTED
     return Acknowledgement.DENIED if status is OrderStatus.DENIED else Acknowledgement.ACCEPTED
-
-
-def order_event(order: Order, now_ns: int, report: ExecutionReported | None = None) -> OrderEvent:
-    """The event that tells where an order stands; with the fill, when a report brought one."""
-    signal = order.signal
-    is_trade = report is not None and report.execution_type is ExecutionType.TRADE
-    status = order.status
-    # A fill while a cancel is on its way leaves the order pending, and is told as the fill that it is.
-    event_type = OrderPartiallyFilled if is_trade and status is OrderStatus.PENDING_CANCEL else EVENT_OF_STATUS[status]
-    return event_type(
-        **DRAFT,
-        timestamp_ns=now_ns,
-        exchange=signal.exchange,
-        symbol=signal.symbol,
-        client_order_id=order.client_order_id,
-        signal_id=signal.signal_id,
-        strategy=signal.strategy,
-        status=status,
-        side=signal.action,
-        order_type=signal.order_type,
-        quantity=signal.quantity,
-        limit_price=signal.limit_price,
-        time_in_force=signal.time_in_force,
-        filled_quantity=order.filled_quantity,
-        average_price=order.average_price,
-        last_quantity=report.quantity if report is not None and is_trade else None,
-        last_price=report.price if report is not None and is_trade else None,
-        fee=report.fee if report is not None else None,
-        liquidity=report.liquidity if report is not None else None,
-        venue_order_id=order.venue_order_id,
-        execution_number=report.execution_number if report is not None else None,
-        reason=order.reason,
-        cause_id=signal.cause_id,
-        correlation_id=signal.correlation_id,
-    )
-
-
-def position_event(key: PositionKey, before: Position, after: Position, entry: ExecutionTaken) -> PositionEvent:
-    """The event that tells of a position after a fill."""
-    strategy, exchange, symbol = key
-    if not after.quantity:
-        event_type: type[PositionEvent] = PositionClosed
-    else:
-        has_crossed = not before.quantity or (before.quantity > 0) != (after.quantity > 0)
-        event_type = PositionOpened if has_crossed else PositionModified
-    return event_type(
-        **DRAFT,
-        timestamp_ns=entry.timestamp_ns,
-        exchange=exchange,
-        symbol=symbol,
-        strategy=strategy,
-        quantity=after.quantity,
-        entry_price=after.entry_price,
-        mark_price=entry.mark_price if after.quantity else None,
-        realised_pnl=after.realised_pnl,
-        unrealised_pnl=after.unrealised_pnl(entry.mark_price),
-        fees=after.fees,
-    )
-
-
-def _open_order(order: Order) -> OpenOrder:
-    signal = order.signal
-    return OpenOrder(
-        client_order_id=order.client_order_id,
-        signal_id=signal.signal_id,
-        exchange=signal.exchange,
-        symbol=signal.symbol,
-        status=order.status,
-        side=signal.action,
-        order_type=signal.order_type,
-        quantity=signal.quantity,
-        filled_quantity=order.filled_quantity,
-        limit_price=signal.limit_price,
-    )

@@ -15,4 +15,8 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     retry_pause_ms_max: Positive = 1_000
     reference_age_ms_max: Positive = 5_000  # an older price is no reference; quiet pairs tick every few seconds
     orders_waiting_max: Positive = 1_000  # behind a silent exchange; above it signals are denied
+    # How often an idle executor compares orders, positions and cash with the exchange; also its sign of life there.
+    reconcile_interval_ms: Positive = 1_000
+    held_ms_max: Positive = 5_000  # an instruction waits so long for the one that it follows: twice the longest resend
+    held_instructions_max: Positive = 1_000  # that wait so; what finds no room is sent again by its strategy
     heartbeat_interval_ms: Positive = 100

@@ -1,83 +1,49 @@
 """The deciding half of the executor: messages and a time in; journal entries, requests and events out.
 
 Pure but for its ports: a journal that makes entries durable, a publisher that numbers events, a source of references.
-The order of every step is the promise: decide, make durable, then act and tell.
+The order of every step is the promise: decide, make durable, then act and tell. This is the side of the strategies;
+`dialogue` is that of the exchange.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
 
 from common.clock import NS_PER_MS
-from common.errors import FatalError
 from common.events.base import DRAFT, Message
+from common.events.risk import Severity
 from common.events.trading import (
     Acknowledgement,
+    AmendRequested,
     CancelRequested,
     OrderStatus,
     Signal,
-    SignalAcknowledged,
     StateReported,
     StateRequested,
 )
-from common.events.venue import (
-    AnswerOutcome,
-    CancelOrder,
-    ExecutionReported,
-    ExecutionsResent,
-    OrderAnswered,
-    QueryOrder,
-    RequestRefused,
-    ResendExecutions,
-    SubmitOrder,
-)
+from common.events.venue import ExecutionReported
 from common.ids import make_client_order_id
-from common.instruments import InstrumentTable, Listed
+from common.instruments import InstrumentTable
 from common.metrics import Latency
-from executor import requests
-from executor.book import Book, SignalRecord
+from executor.book import SignalRecord
 from executor.config import ExecutorConfig
+from executor.dialogue import ExchangeDialogue, FindReference
 from executor.digest import digest_of
-from executor.entries import (
-    CancelIntended,
-    CancelRefused,
-    Entry,
-    ExecutionTaken,
-    OrderAbandoned,
-    OrderAnswerTaken,
-    OrderIntended,
-    OrderUnanswered,
-    Outcome,
-    SignalConflicted,
-    SignalDenied,
-)
+from executor.entries import AmendIntended, CancelIntended, OrderIntended, Outcome, SignalConflicted, SignalDenied
+from executor.facts import Facts, Journal
+from executor.holding import HeldInstructions, Instruction
 from executor.intake import UnreadableSignal
 from executor.orders import Order
-from executor.request_line import Request, RequestLine
-from executor.risk import Case, Reason, Reference, Refusal, find_refusal
+from executor.requests import Request
+from executor.risk import Case, Reason, Refusal, find_refusal
 
-FindReference = Callable[[Listed], Reference | None]
 LATENCY_NAMES = ("tick_to_signal", "signal_to_executor", "executor_to_ack", "tick_to_ack")
-
-
-class Journal(Protocol):
-    """What makes facts durable."""
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Write entries; when this returns they survive the death of the process.
-
-        Raises:
-            FatalError: They could not be written: nothing may be sent any more.
-        """
-        ...
-
-    def replay(self) -> Iterable[Entry]:
-        """Every entry since the beginning, in order."""
-        ...
+AMENDABLE_STATUSES = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 
 
 class Executor:
-    """Decides what becomes of every signal."""
+    """Decides what becomes of every instruction."""
 
     def __init__(
         self,
@@ -91,100 +57,71 @@ class Executor:
         publish: Callable[[Message], None],
     ) -> None:
         """Rebuild what is known from the journal. `recover` then asks the exchange for the rest."""
-        self.book = Book()
-        self.counts: Counter[str] = Counter()
+        self.facts = Facts(journal, publish)
+        self.book = self.facts.book
+        self.counts = self.facts.counts
         self.latencies = {name: Latency() for name in LATENCY_NAMES}
-        self.line = RequestLine(
-            timeout_ms=config.request_timeout_ms,
-            pause_ms=config.retry_pause_ms,
-            pause_ms_max=config.retry_pause_ms_max,
-        )
-        self._epoch = epoch
+        self.dialogue = ExchangeDialogue(self.facts, config, epoch, find_reference, send, self._record_ack)
+        self.line = self.dialogue.line
         self._config = config
         self._instruments = instruments
-        self._journal = journal
         self._find_reference = find_reference
-        self._send = send
-        self._publish = publish
-        self._request_number = 0
-        self._is_resend_asked = False
-        self._newest_ahead = 0
-        self._is_recovered = False
-        for entry in journal.replay():
-            self.book.apply(entry)
-            self.counts["journal_entries_replayed"] += 1
+        self._held = HeldInstructions(held_ms_max=config.held_ms_max, held_max=config.held_instructions_max)
 
     @property
     def is_recovered(self) -> bool:
         """Tell whether everything that was open at the start has been settled with the exchange."""
-        return self._is_recovered
+        return self.dialogue.is_reconciled
 
     def recover(self, now_ns: int) -> None:
-        """Ask the exchange for every order whose answer is missing, and for the executions that were missed."""
-        for order in self.book.working_orders():
-            if order.is_unanswered:
-                self.line.push(requests.query(order, self._next_request_id(), now_ns))
-            elif order.status is OrderStatus.PENDING_CANCEL:
-                self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
-        self.ask_for_executions(now_ns)
-        self._pump(now_ns)
+        """Settle with the exchange what the journal does not know; no instruction is taken before that is done."""
+        self.dialogue.recover(now_ns)
 
     # Strategies
 
     def on_signal(self, signal: Signal, now_ns: int) -> None:
         """Take a signal: act on a new one, answer again for a known one, refuse another body under a known id."""
         self.counts["signals_received"] += 1
-        record = self.book.signals.get(signal.signal_id)
-        if record is not None:
-            self._on_known_signal(record, signal, digest_of(signal), now_ns)
-            return
-        refusal = self._find_refusal(signal, now_ns)
-        if refusal is not None:
-            self._deny(signal, digest_of(signal), refusal, now_ns)
-            return
-        order_id = make_client_order_id(signal.signal_id)
-        entry = OrderIntended(now_ns, signal, order_id)
-        self._journal.append([entry])
-        self.line.push(requests.submit(Order(client_order_id=order_id, signal=signal), self._next_request_id(), now_ns))
-        # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.
-        self._pump(now_ns)
-        self._publish_all(self.book.apply(entry))
-        if signal.trigger_timestamp_ns is not None:
-            self.latencies["tick_to_signal"].record(signal.timestamp_ns - signal.trigger_timestamp_ns)
-            self.latencies["signal_to_executor"].record(now_ns - signal.timestamp_ns)
+        self._take(signal, signal.signal_id, now_ns)
+
+    def on_cancel(self, request: CancelRequested, now_ns: int) -> None:
+        """Cancel the order of a signal, if it is still working and belongs to who asks."""
+        if request.request_id is None:
+            self._apply_cancel(request, now_ns)
+        else:
+            self._take(request, request.request_id, now_ns)
+
+    def on_amend(self, request: AmendRequested, now_ns: int) -> None:
+        """Ask the exchange for other terms of a working order."""
+        self._take(request, request.request_id, now_ns)
 
     def on_unreadable_signal(self, unreadable: UnreadableSignal, now_ns: int) -> None:
         """Refuse a signal that has an id but not the fields of a signal."""
         self.counts["signals_received"] += 1
-        record = self.book.signals.get(unreadable.signal_id)
+        record = self.book.record_of(unreadable.signal_id)
         if record is not None:
-            self._on_known_signal(record, unreadable, unreadable.digest, now_ns)
+            self._on_known(record, unreadable, unreadable.digest, now_ns)
             return
         self._deny(unreadable, unreadable.digest, Refusal(Reason.MALFORMED, unreadable.detail), now_ns)
-
-    def on_cancel(self, request: CancelRequested, now_ns: int) -> None:
-        """Cancel the order of a signal, if it is still working and belongs to who asks."""
-        record = self.book.signals.get(request.signal_id)
-        order = None if record is None else self.book.orders.get(record.client_order_id or "")
-        if order is None or order.is_final or order.is_cancel_wanted or order.signal.strategy != request.strategy:
-            self.counts["cancels_without_order"] += 1
-            return
-        self.counts["cancels_received"] += 1
-        self._learn(CancelIntended(now_ns, order.client_order_id))
-        if not order.is_unanswered:
-            self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
-        self._pump(now_ns)
+        self._release(unreadable.strategy, unreadable.signal_id, now_ns)
 
     def on_state_request(self, request: StateRequested, now_ns: int) -> None:
-        """Tell a strategy where it stands."""
-        self._publish(
+        """Tell a strategy where it stands; and people, when it has forgotten what it did."""
+        strategy, last_id = request.strategy, self.book.last_ids.get(request.strategy)
+        is_known = request.last_id is not None and self.book.record_of(request.last_id) is not None
+        if last_id is not None and (request.last_id is None or (is_known and request.last_id != last_id)):
+            self.counts["strategies_forgetful"] += 1
+            detail = f"it knows of {request.last_id or 'nothing'}, its newest instruction here is {last_id}"
+            self.facts.alarm("STRATEGY_STATE_LOST", Severity.WARNING, strategy, detail, now_ns)
+        self.facts.publish(
             StateReported(
                 **DRAFT,
                 timestamp_ns=now_ns,
-                strategy=request.strategy,
+                strategy=strategy,
                 request_id=request.request_id,
-                open_orders=self.book.open_orders_of(request.strategy),
-                positions=self.book.positions_of(request.strategy),
+                open_orders=self.book.open_orders_of(strategy),
+                positions=self.book.positions_of(strategy),
+                last_id=last_id,
             )
         )
 
@@ -192,58 +129,22 @@ class Executor:
 
     def on_answer(self, answer: Message, now_ns: int) -> None:
         """Take an answer of the exchange."""
-        if isinstance(answer, RequestRefused):
-            # It could not read what we sent: a version mismatch, which waiting cannot mend but a person can.
-            self.counts["requests_refused"] += 1
-            return
-        if not isinstance(answer, OrderAnswered | ExecutionsResent):
-            self.counts["answers_unexpected"] += 1
-            return
-        request = self.line.match(answer.request_id)
-        if request is None:
-            self.counts["answers_late"] += 1
-            return
-        if isinstance(request, ResendExecutions) and isinstance(answer, ExecutionsResent):
-            self._on_resent(request, answer, now_ns)
-        elif isinstance(request, ResendExecutions) or isinstance(answer, ExecutionsResent):
-            # The answer to another kind of question is none.
-            self.counts["answers_unexpected"] += 1
-            self._on_unanswered(request, now_ns)
-        elif isinstance(request, CancelOrder):
-            self._on_cancel_answer(request, answer, now_ns)
-        elif answer.outcome is AnswerOutcome.NOT_FOUND:
-            self._on_not_found(request.client_order_id, now_ns)
-        else:
-            self._on_order_answer(request, answer, now_ns)
-        self._pump(now_ns)
+        self.dialogue.on_answer(answer, now_ns)
 
     def on_execution(self, report: ExecutionReported, now_ns: int) -> None:
-        """Take an execution report. One that does not follow the last one waits until the hole is filled."""
-        expected = self.book.last_execution_number + 1
-        if report.execution_number < expected:
-            self.counts["executions_repeated"] += 1
-        elif report.execution_number > expected:
-            self.counts["executions_ahead"] += 1
-            self._newest_ahead = max(self._newest_ahead, report.execution_number)
-            self.ask_for_executions(now_ns)
-        else:
-            self._take_execution(report, now_ns)
+        """Take an execution report."""
+        self.dialogue.on_execution(report, now_ns)
 
     def ask_for_executions(self, now_ns: int) -> None:
-        """Ask for every execution after the last one known; once at a time."""
-        if self._is_resend_asked:
-            return
-        self._is_resend_asked = True
-        self.line.push(requests.resend(self.book.last_execution_number + 1, self._next_request_id(), now_ns))
-        self._pump(now_ns)
+        """Ask for every execution after the last one known."""
+        self.dialogue.ask_for_executions(now_ns)
 
     def on_time(self, now_ns: int) -> None:
-        """Let time pass: a request without an answer is asked about, never sent blindly again."""
-        request = self.line.take_unanswered(now_ns)
-        if request is not None:
-            self.counts["requests_unanswered"] += 1
-            self._on_unanswered(request, now_ns)
-        self._pump(now_ns)
+        """Let time pass: for the dialogue, and for instructions that waited too long for the one before them."""
+        self.dialogue.on_time(now_ns)
+        while (instruction := self._held.take_overdue(now_ns)) is not None:
+            self.counts["instructions_overdue"] += 1
+            self._apply_overdue(instruction, now_ns)
 
     def counters(self) -> dict[str, int]:
         """Everything counted so far, by name."""
@@ -251,11 +152,115 @@ class Executor:
             **self.counts,
             "orders_working": len(self.book.working_orders()),
             "requests_waiting": len(self.line),
-            "executions_foreign": self.book.foreign_executions,
+            "instructions_held": len(self._held),
             "last_execution_number": self.book.last_execution_number,
         }
 
+    # Order of instructions
+
+    def _take(self, instruction: Instruction, instruction_id: str, now_ns: int) -> None:
+        record = self.book.record_of(instruction_id)
+        if record is not None:
+            self._on_known(record, instruction, digest_of(instruction), now_ns)
+            return
+        follows = instruction.follows
+        if follows is not None and self.book.record_of(follows) is None:
+            is_held = self._held.hold(instruction, follows, now_ns)
+            self.counts["instructions_put_off" if is_held else "instructions_not_held"] += 1
+            return
+        self._apply(instruction, now_ns)
+        self._release(instruction.strategy, instruction_id, now_ns)
+
+    def _release(self, strategy: str, instruction_id: str, now_ns: int) -> None:
+        """Apply what waited for a verdict, and what waited for that."""
+        while (successor := self._held.take_successor(strategy, instruction_id)) is not None:
+            instruction_id = _id_of(successor)
+            if self.book.record_of(instruction_id) is None:
+                self._apply(successor, now_ns)
+
+    def _apply_overdue(self, instruction: Instruction, now_ns: int) -> None:
+        """What it follows never came. A cancel does no harm; anything else might undo a later decision."""
+        instruction_id = _id_of(instruction)
+        if self.book.record_of(instruction_id) is not None:
+            return
+        if isinstance(instruction, CancelRequested):
+            self._apply_cancel(instruction, now_ns)
+        else:
+            detail = f"{instruction.follows}, which it follows, did not come within {self._config.held_ms_max} ms"
+            self._deny(instruction, digest_of(instruction), Refusal(Reason.PREDECESSOR_MISSING, detail), now_ns)
+        self._release(instruction.strategy, instruction_id, now_ns)
+
+    def _apply(self, instruction: Instruction, now_ns: int) -> None:
+        match instruction:
+            case Signal():
+                self._apply_signal(instruction, now_ns)
+            case CancelRequested():
+                self._apply_cancel(instruction, now_ns)
+            case AmendRequested():
+                self._apply_amend(instruction, now_ns)
+
     # Deciding
+
+    def _apply_signal(self, signal: Signal, now_ns: int) -> None:
+        refusal = self._find_refusal(signal, now_ns)
+        if refusal is not None:
+            self._deny(signal, digest_of(signal), refusal, now_ns)
+            return
+        order_id = make_client_order_id(signal.signal_id)
+        entry = OrderIntended(now_ns, signal, order_id)
+        self.facts.write_ahead(entry)
+        # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.
+        order = Order(client_order_id=order_id, signal=signal)
+        self.dialogue.submit(order, self.book.orders_intended + 1, now_ns)
+        self.facts.apply(entry)
+        if signal.trigger_timestamp_ns is not None:
+            self.latencies["tick_to_signal"].record(signal.timestamp_ns - signal.trigger_timestamp_ns)
+            self.latencies["signal_to_executor"].record(now_ns - signal.timestamp_ns)
+
+    def _apply_cancel(self, request: CancelRequested, now_ns: int) -> None:
+        order = self._order_of(request.signal_id, request.strategy)
+        if order is None or order.is_final:
+            self.counts["cancels_without_order"] += 1
+            detail = f"{request.signal_id}: no order of {request.strategy} is working"
+            self._deny_request(request, request.request_id, Refusal(Reason.NO_WORKING_ORDER, detail), now_ns)
+            return
+        if order.is_cancel_wanted and request.request_id is None:
+            self.counts["cancels_without_order"] += 1
+            return
+        self.counts["cancels_received"] += 1
+        is_repeat = order.is_cancel_wanted
+        self.facts.learn(CancelIntended(now_ns, order.client_order_id, request))
+        if not is_repeat:
+            self.dialogue.cancel(self.book.orders[order.client_order_id], now_ns)
+
+    def _apply_amend(self, request: AmendRequested, now_ns: int) -> None:
+        order = self._order_of(request.signal_id, request.strategy)
+        refusal = self._find_amend_refusal(request, order, now_ns)
+        if refusal is not None or order is None:
+            self._deny_request(request, request.request_id, refusal, now_ns)
+            return
+        self.counts["amends_received"] += 1
+        quantity, limit_price = _new_terms(order, request)
+        self.facts.learn(AmendIntended(now_ns, order.client_order_id, request, quantity, limit_price))
+        self.dialogue.replace(self.book.orders[order.client_order_id], now_ns)
+
+    def _find_amend_refusal(self, request: AmendRequested, order: Order | None, now_ns: int) -> Refusal | None:
+        if order is None or order.is_final:
+            return Refusal(Reason.NO_WORKING_ORDER, f"{request.signal_id}: no order of {request.strategy} is working")
+        if order.status not in AMENDABLE_STATUSES or order.limit_price is None:
+            return Refusal(
+                Reason.NOT_AMENDABLE,
+                f"expected a limit order that works and has no change under way, was {order.status.value}",
+            )
+        quantity, limit_price = _new_terms(order, request)
+        wanted = msgspec.structs.replace(
+            order.signal, quantity=quantity, limit_price=limit_price, expires_ns=request.expires_ns
+        )
+        refusal = self._find_refusal(wanted, now_ns)
+        if refusal is None and quantity <= order.filled_quantity:
+            detail = f"quantity: expected above the {order.filled_quantity} filled, was {quantity}"
+            return Refusal(Reason.INVALID_QUANTITY, detail)
+        return refusal
 
     def _find_refusal(self, signal: Signal, now_ns: int) -> Refusal | None:
         instrument = self._instruments.find(signal)
@@ -274,165 +279,57 @@ class Executor:
             )
         )
 
-    def _deny(self, signal: Signal | UnreadableSignal, digest: str, refusal: Refusal, now_ns: int) -> None:
-        self.counts["signals_denied"] += 1
+    def _deny_request(
+        self, request: CancelRequested | AmendRequested, request_id: str | None, refusal: Refusal | None, now_ns: int
+    ) -> None:
+        if request_id is not None and refusal is not None:
+            self._deny(request, digest_of(request), refusal, now_ns)
+
+    def _deny(self, instruction: Instruction | UnreadableSignal, digest: str, refusal: Refusal, now_ns: int) -> None:
+        is_request = isinstance(instruction, CancelRequested | AmendRequested)
+        self.counts["requests_denied" if is_request else "signals_denied"] += 1
         self.counts[f"denied_{refusal.reason.value.lower()}"] += 1
-        self._learn(
+        self.facts.learn(
             SignalDenied(
                 timestamp_ns=now_ns,
-                signal_id=signal.signal_id,
-                strategy=signal.strategy,
-                exchange=signal.exchange,
-                symbol=signal.symbol,
+                signal_id=_id_of(instruction),
+                strategy=instruction.strategy,
+                exchange=instruction.exchange,
+                symbol=instruction.symbol,
                 digest=digest,
                 reason=refusal.reason.value,
                 detail=refusal.detail,
-                signal=signal if isinstance(signal, Signal) else None,
+                signal=instruction if isinstance(instruction, Signal) else None,
+                is_request=is_request,
             )
         )
 
-    def _on_known_signal(
-        self, record: SignalRecord, signal: Signal | UnreadableSignal, digest: str, now_ns: int
+    def _on_known(
+        self, record: SignalRecord, instruction: Instruction | UnreadableSignal, digest: str, now_ns: int
     ) -> None:
         if digest != record.digest:
             self.counts["signals_in_conflict"] += 1
-            self._learn(SignalConflicted(timestamp_ns=now_ns, signal_id=record.signal_id, digest=digest))
-            detail = "this signal_id was used before with another body; the first one stands"
+            self.facts.learn(SignalConflicted(timestamp_ns=now_ns, signal_id=record.signal_id, digest=digest))
+            detail = "this id was used before with another body; the first one stands"
             conflict = Outcome(Acknowledgement.CONFLICT, Reason.CONFLICT.value, detail)
             # To who asked: a strategy that takes another one's id must not end the other one's signal.
             asker = SignalRecord(
-                signal_id=signal.signal_id,
-                strategy=signal.strategy,
-                exchange=signal.exchange,
-                symbol=signal.symbol,
+                signal_id=record.signal_id,
+                strategy=instruction.strategy,
+                exchange=instruction.exchange,
+                symbol=instruction.symbol,
                 digest=digest,
             )
-            self._publish(self.book.acknowledgement(asker, conflict, now_ns))
+            self.facts.publish(self.book.acknowledgement(asker, conflict, now_ns))
             return
         self.counts["signals_repeated"] += 1
         if record.outcome is not None:
-            self._publish(self.book.acknowledgement(record, record.outcome, now_ns))
+            self.facts.publish(self.book.acknowledgement(record, record.outcome, now_ns))
 
-    def _on_order_answer(self, request: SubmitOrder | QueryOrder, answer: OrderAnswered, now_ns: int) -> None:
-        order = self.book.orders[request.client_order_id]
-        if isinstance(request, SubmitOrder):
-            self._record_ack(order.signal, now_ns)
-        was_unanswered = order.is_unanswered
-        self._learn(
-            OrderAnswerTaken(
-                timestamp_ns=now_ns,
-                client_order_id=request.client_order_id,
-                outcome=_submission_outcome(request, answer),
-                status=answer.status,
-                venue_order_id=answer.venue_order_id,
-                reason=answer.reason,
-            )
-        )
-        if was_unanswered:
-            self._on_first_word(request.client_order_id, now_ns)
-
-    def _on_first_word(self, client_order_id: str, now_ns: int) -> None:
-        """The exchange has told of an order, by an answer or an execution: a cancel that waited for that goes now."""
-        order = self.book.orders[client_order_id]
-        self.counts["orders_rejected" if order.status is OrderStatus.REJECTED else "orders_accepted"] += 1
-        if order.status is OrderStatus.PENDING_CANCEL:
-            self.line.push(requests.cancel(order, self._next_request_id(), now_ns))
-
-    def _on_cancel_answer(self, request: CancelOrder, answer: OrderAnswered, now_ns: int) -> None:
-        if answer.outcome is not AnswerOutcome.ACCEPTED:
-            reason = answer.reason or answer.outcome.value.upper()
-            self._learn(CancelRefused(now_ns, request.client_order_id, reason))
-
-    def _on_not_found(self, client_order_id: str, now_ns: int) -> None:
-        """The exchange never had the order: send it, under the same id, or let it go if its time is over."""
-        order = self.book.orders[client_order_id]
-        if not order.is_unanswered:
-            return
-        if now_ns < order.signal.expires_ns:
-            self.counts["orders_sent_again"] += 1
-            self.line.push_first(requests.submit(order, self._next_request_id(), now_ns))
-        elif self.line.sent_ns < order.signal.expires_ns:
-            # It may have looked before the order came, and taken it in time. After the expiry it takes it no more.
-            self.line.push_first(requests.query(order, self._next_request_id(), now_ns))
-        else:
-            self._abandon(order, now_ns)
-
-    def _on_unanswered(self, request: Request, now_ns: int) -> None:
-        if isinstance(request, ResendExecutions):
-            self._is_resend_asked = False
-            self.ask_for_executions(now_ns)
-            return
-        order = self.book.orders[request.client_order_id]
-        if isinstance(request, CancelOrder):
-            if not order.is_final:
-                self.line.push_first(requests.cancel(order, self._next_request_id(), now_ns))
-            return
-        if order.status is OrderStatus.PENDING_NEW:
-            self._learn(OrderUnanswered(now_ns, order.client_order_id))
-        # Also for an order whose execution came first: the answer to the query is then only counted.
-        if order.is_unanswered:
-            self.line.push_first(requests.query(order, self._next_request_id(), now_ns))
-
-    def _on_resent(self, request: ResendExecutions, answer: ExecutionsResent, now_ns: int) -> None:
-        self._is_resend_asked = False
-        if answer.last_number < request.from_number - 1:
-            raise FatalError(
-                f"executions: expected an exchange that has made {request.from_number - 1} or more, was "
-                f"{answer.last_number}; its ledger is not the one of this journal: restore it, or start both anew"
-            )
-        for report in answer.executions:
-            if report.execution_number == self.book.last_execution_number + 1:
-                self._take_execution(report, now_ns)
-        # A report that came while the answer was on its way was put off, and may be newer than the answer.
-        newest = max(answer.last_number if answer.executions else 0, self._newest_ahead)
-        self._newest_ahead = 0
-        if newest > self.book.last_execution_number:
-            self.ask_for_executions(now_ns)
-
-    def _take_execution(self, report: ExecutionReported, now_ns: int) -> None:
-        reference = self._find_reference(report)
-        self.counts["executions"] += 1
-        order = self.book.orders.get(report.client_order_id)
-        was_unanswered = order is not None and order.is_unanswered
-        if report.price is not None:
-            self.counts["fills"] += 1
-        self._learn(ExecutionTaken(now_ns, report, None if reference is None else reference.mark()))
-        if was_unanswered:
-            self._on_first_word(report.client_order_id, now_ns)
-
-    # Doing
-
-    def _learn(self, entry: Entry) -> None:
-        """Make a fact durable, then tell of it."""
-        # Known first: what contradicts the book raises here, and does not become a journal that nobody can replay.
-        events = self.book.apply(entry)
-        self._journal.append([entry])
-        self._publish_all(events)
-
-    def _publish_all(self, events: Iterable[Message]) -> None:
-        for event in events:
-            if isinstance(event, SignalAcknowledged):
-                self.counts["signals_acknowledged"] += 1
-            self._publish(event)
-
-    def _pump(self, now_ns: int) -> None:
-        """Send the next request, unless one is in flight. A signal that expired in the queue is let go, not sent."""
-        while (request := self.line.take_sendable(now_ns)) is not None:
-            if isinstance(request, SubmitOrder) and now_ns >= request.expires_ns:
-                self.line.drop_in_flight()
-                self._abandon(self.book.orders[request.client_order_id], now_ns)
-                continue
-            self._send(request)
-            return
-        self._is_recovered = self._is_recovered or not len(self.line)
-
-    def _abandon(self, order: Order, now_ns: int) -> None:
-        self.counts["orders_abandoned"] += 1
-        self._learn(OrderAbandoned(now_ns, order.client_order_id, Reason.EXPIRED.value))
-
-    def _next_request_id(self) -> str:
-        self._request_number += 1
-        return f"{self._epoch}-{self._request_number}"
+    def _order_of(self, signal_id: str, strategy: str) -> Order | None:
+        record = self.book.signals.get(signal_id)
+        order = None if record is None else self.book.orders.get(record.client_order_id or "")
+        return order if order is not None and order.signal.strategy == strategy else None
 
     def _record_ack(self, signal: Signal, now_ns: int) -> None:
         if signal.trigger_timestamp_ns is not None:
@@ -440,7 +337,14 @@ class Executor:
             self.latencies["tick_to_ack"].record(now_ns - signal.trigger_timestamp_ns)
 
 
-def _submission_outcome(request: Request, answer: OrderAnswered) -> AnswerOutcome:
-    """A query that finds an order says what a repeated submission would have said."""
-    is_found = isinstance(request, QueryOrder) and answer.outcome is AnswerOutcome.ACCEPTED
-    return AnswerOutcome.EXISTS if is_found else answer.outcome
+def _id_of(instruction: Instruction | UnreadableSignal) -> str:
+    if isinstance(instruction, Signal | UnreadableSignal):
+        return instruction.signal_id
+    return instruction.request_id or ""
+
+
+def _new_terms(order: Order, request: AmendRequested) -> tuple[Decimal, Decimal]:
+    """Quantity and limit price as they will be; what the request leaves out stays. The order has a limit price."""
+    limit_price = request.limit_price if request.limit_price is not None else order.limit_price
+    quantity = order.quantity if request.quantity is None else request.quantity
+    return quantity, limit_price if limit_price is not None else Decimal("NaN")

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from common.events.trading import Acknowledgement, OrderStatus, Signal
+from common.events.trading import Acknowledgement, AmendRequested, CancelRequested, OrderStatus, Signal
 from common.events.venue import AnswerOutcome, ExecutionReported
 
 
@@ -34,7 +34,10 @@ class OrderIntended(Entry, frozen=True, tag="intent", omit_defaults=True):
 
 
 class SignalDenied(Entry, frozen=True, tag="denied", omit_defaults=True, kw_only=True):
-    """A signal was refused; nothing was and nothing will be sent for it. `signal` is absent if it could not be read."""
+    """An instruction was refused; nothing was and nothing will be sent for it.
+
+    `signal` is absent if it could not be read, or where it was the request of a cancel or an amendment.
+    """
 
     signal_id: str
     strategy: str
@@ -44,6 +47,7 @@ class SignalDenied(Entry, frozen=True, tag="denied", omit_defaults=True, kw_only
     reason: str
     detail: str
     signal: Signal | None = None
+    is_request: bool = False
 
     @property
     def subject(self) -> str:
@@ -97,9 +101,10 @@ class OrderAbandoned(Entry, frozen=True, tag="abandoned", omit_defaults=True):
 
 
 class CancelIntended(Entry, frozen=True, tag="cancel", omit_defaults=True):
-    """The strategy wants the rest of an order cancelled."""
+    """The rest of an order is to be cancelled; `request` is the strategy's, where it was one that asked."""
 
     client_order_id: str
+    request: CancelRequested | None = None
 
     @property
     def subject(self) -> str:
@@ -108,6 +113,57 @@ class CancelIntended(Entry, frozen=True, tag="cancel", omit_defaults=True):
 
 class CancelRefused(Entry, frozen=True, tag="cancel_refused", omit_defaults=True):
     """The exchange could not cancel; executions tell why."""
+
+    client_order_id: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class AmendIntended(Entry, frozen=True, tag="amend", omit_defaults=True):
+    """New terms of a working order passed every check: the exchange may be asked for them from now on."""
+
+    client_order_id: str
+    request: AmendRequested
+    quantity: Decimal
+    limit_price: Decimal
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class AmendRefused(Entry, frozen=True, tag="amend_refused", omit_defaults=True):
+    """The exchange did not change the order; the old terms hold."""
+
+    client_order_id: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class OrderAdopted(Entry, frozen=True, tag="adopted", omit_defaults=True):
+    """The exchange has an order that we never sent, or that a lost journal held: it is ours from now on.
+
+    Its signal is made up from what the exchange tells, the same whenever it is made.
+    """
+
+    client_order_id: str
+    signal: Signal
+    filled_quantity: Decimal
+    venue_order_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
+class OrderVanished(Entry, frozen=True, tag="vanished", omit_defaults=True):
+    """The exchange had an order and does not know it any more: it is at its end, and nobody can say why."""
 
     client_order_id: str
     reason: str
@@ -137,6 +193,10 @@ AnyEntry = (
     | OrderAbandoned
     | CancelIntended
     | CancelRefused
+    | AmendIntended
+    | AmendRefused
+    | OrderAdopted
+    | OrderVanished
     | ExecutionTaken
 )
 

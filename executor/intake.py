@@ -7,7 +7,7 @@ import msgspec
 from common.errors import WireError, WireFault
 from common.events.base import Message
 from common.events.registry import type_name
-from common.events.trading import CancelRequested, Signal, StateRequested
+from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
 from common.ids import check_id, check_name
 from common.instruments import check_symbol
 from common.wire import codec
@@ -48,7 +48,7 @@ _decode_names = msgspec.msgpack.Decoder(_Names).decode
 _decode_amounts = msgspec.msgpack.Decoder(_Amounts).decode
 
 
-def read_pushed(frame: bytes) -> Signal | CancelRequested | StateRequested | UnreadableSignal:
+def read_pushed(frame: bytes) -> Signal | CancelRequested | AmendRequested | StateRequested | UnreadableSignal:
     """Read one frame of the signals channel.
 
     Raises:
@@ -67,10 +67,11 @@ def read_pushed(frame: bytes) -> Signal | CancelRequested | StateRequested | Unr
         except msgspec.ValidationError as error:
             return _read_names(frame, WireError(WireFault.MISTYPED, f"{_SIGNAL_TYPE}: {error}"))
         return message
-    if isinstance(message, CancelRequested | StateRequested):
+    if isinstance(message, CancelRequested | AmendRequested | StateRequested):
         return message
     raise WireError(
-        WireFault.UNEXPECTED, f"signals: expected a signal, cancel or state request, was {type_name(type(message))}"
+        WireFault.UNEXPECTED,
+        f"signals: expected a signal, cancel, amend or state request, was {type_name(type(message))}",
     )
 
 

@@ -81,8 +81,21 @@ NEXT_STATUS = {
 UNANSWERED_STATUSES = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
 
 
+class Replacement(msgspec.Struct, frozen=True):
+    """Terms that the exchange was asked to give to an order, and has not answered yet."""
+
+    replace_id: str
+    quantity: Decimal
+    limit_price: Decimal
+    expires_ns: int
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order, with the signal that it came from. `filled_cost` is the sum of price times quantity of its fills."""
+    """One order, with the signal that it came from. `filled_cost` is the sum of price times quantity of its fills.
+
+    `amended_quantity` and `amended_limit_price` are the terms that hold since the exchange changed them.
+    `busted_quantity` is what the exchange took back after it was filled: it fills no more.
+    """
 
     client_order_id: str
     signal: Signal
@@ -92,6 +105,20 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     venue_order_id: str | None = None
     reason: str | None = None
     is_cancel_wanted: bool = False
+    amended_quantity: Decimal | None = None
+    amended_limit_price: Decimal | None = None
+    busted_quantity: Decimal = ZERO
+    replacement: Replacement | None = None
+
+    @property
+    def quantity(self) -> Decimal:
+        """What is ordered in all, fills included."""
+        return self.signal.quantity if self.amended_quantity is None else self.amended_quantity
+
+    @property
+    def limit_price(self) -> Decimal | None:
+        """The limit that holds; None for a market order."""
+        return self.signal.limit_price if self.amended_limit_price is None else self.amended_limit_price
 
     @property
     def is_final(self) -> bool:
@@ -105,8 +132,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaves_quantity(self) -> Decimal:
-        """What is not filled yet."""
-        return EXACT.subtract(self.signal.quantity, self.filled_quantity)
+        """What can still be filled."""
+        return EXACT.subtract(EXACT.subtract(self.quantity, self.filled_quantity), self.busted_quantity)
 
     @property
     def average_price(self) -> Decimal | None:
@@ -148,3 +175,36 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             filled_quantity=EXACT.add(self.filled_quantity, quantity),
             filled_cost=EXACT.add(self.filled_cost, EXACT.multiply(quantity, price)),
         )
+
+    def after_replacement(self, quantity: Decimal, limit_price: Decimal) -> "Order":
+        """The order under the terms that the exchange has given it.
+
+        Raises:
+            IllegalMoveError: Nothing was asked for, or no more could be filled.
+        """
+        changed = msgspec.structs.replace(
+            self.after(Move.REPLACED), amended_quantity=quantity, amended_limit_price=limit_price, replacement=None
+        )
+        if not (is_bounded(quantity) and is_bounded(limit_price) and changed.leaves_quantity > 0):
+            raise IllegalMoveError(
+                f"order {self.client_order_id}: expected new terms above the {self.filled_quantity} filled, "
+                f"was {quantity} at {limit_price}"
+            )
+        return changed
+
+    def after_bust(self, quantity: Decimal, price: Decimal) -> "Order":
+        """The order after the exchange took a fill back. It is no less at its end than before."""
+        left = EXACT.subtract(self.filled_quantity, quantity)
+        status = OrderStatus.ACCEPTED if self.status is OrderStatus.PARTIALLY_FILLED and not left else self.status
+        return msgspec.structs.replace(
+            self,
+            status=status,
+            filled_quantity=left,
+            filled_cost=EXACT.subtract(self.filled_cost, EXACT.multiply(quantity, price)),
+            busted_quantity=EXACT.add(self.busted_quantity, quantity),
+        )
+
+    def after_correction(self, quantity: Decimal, price_before: Decimal, price: Decimal) -> "Order":
+        """The order after the exchange corrected the price of a fill."""
+        change = EXACT.multiply(quantity, EXACT.subtract(price, price_before))
+        return msgspec.structs.replace(self, filled_cost=EXACT.add(self.filled_cost, change))

@@ -93,7 +93,7 @@ def describe(book: Book, last_seq: int) -> dict[str, Any]:
             "orders": len(book.orders),
             "orders_working": len(book.working_orders()),
             "last_execution_number": book.last_execution_number,
-            "executions_foreign": book.foreign_executions,
+            "orders_adopted": book.orders_adopted,
         },
     }
 

@@ -3,9 +3,7 @@
 from collections import deque
 
 from common.clock import NS_PER_MS
-from common.events.venue import CancelOrder, QueryOrder, ResendExecutions, SubmitOrder
-
-Request = SubmitOrder | CancelOrder | QueryOrder | ResendExecutions
+from executor.requests import Request
 
 
 class RequestLine:
@@ -48,6 +46,11 @@ class RequestLine:
         """The request was not sent after all."""
         self._in_flight = None
 
+    def pause(self, now_ns: int) -> None:
+        """Send nothing for a pause, which doubles each time: the exchange is overloaded, or silent."""
+        self._not_before_ns = now_ns + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, self._pause_ns_max)
+
     def match(self, request_id: str) -> Request | None:
         """The request that an answer belongs to, which is done; None for an answer that is too late."""
         request = self._in_flight
@@ -62,8 +65,7 @@ class RequestLine:
         if self._in_flight is None or now_ns < self._deadline_ns:
             return None
         request, self._in_flight = self._in_flight, None
-        self._not_before_ns = now_ns + self._pause_ns
-        self._pause_ns = min(2 * self._pause_ns, self._pause_ns_max)
+        self.pause(now_ns)
         return request
 
     def next_deadline_ns(self) -> int | None:

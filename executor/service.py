@@ -7,7 +7,7 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import WireError
 from common.events.base import Message
 from common.events.market import Quote
-from common.events.trading import CancelRequested, Signal, StateRequested
+from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
 from common.events.venue import ExecutionReported
 from common.metrics import Latency
 from common.process import Process
@@ -19,7 +19,7 @@ from executor.core import Executor
 from executor.intake import UnreadableSignal, read_pushed
 from executor.journal import SqliteJournal
 from executor.references import QUOTE_PATTERN, References
-from executor.request_line import Request
+from executor.requests import Request
 
 JOURNAL_NAME = "journal.sqlite"
 # Frames of one channel per turn: a flood on one may delay the others by a few ms, not starve them.
@@ -168,6 +168,8 @@ class ExecutorService:
                 self._core.on_signal(message, now_ns)
             case CancelRequested():
                 self._core.on_cancel(message, now_ns)
+            case AmendRequested():
+                self._core.on_amend(message, now_ns)
             case StateRequested():
                 self._core.on_state_request(message, now_ns)
             case UnreadableSignal():

@@ -49,7 +49,7 @@ def assert_books_agree(pipeline: Pipeline) -> None:
     assert len(ended) > 0
     assert by_id(ended) == {order_id: placed[order_id] for order_id in by_id(ended)}
     assert ledger["summary"]["duplicate_orders"] == ledger["summary"]["overfilled_orders"] == 0
-    assert journal["summary"]["executions_foreign"] == 0
+    assert journal["summary"]["orders_adopted"] == 0
     assert len({order["signal_id"] for order in journal["orders"]}) == len(journal["orders"])
 
 

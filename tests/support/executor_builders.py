@@ -7,17 +7,29 @@ from typing import Any, TypeVar
 from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import FatalError
 from common.events.base import DRAFT, Message
-from common.events.trading import CancelRequested, OrderStatus, Signal, SignalAcknowledged, StateRequested
+from common.events.trading import (
+    AmendRequested,
+    CancelRequested,
+    OrderStatus,
+    Signal,
+    SignalAcknowledged,
+    StateRequested,
+)
 from common.events.venue import (
+    AccountReported,
     AnswerOutcome,
     CancelOrder,
     ExecutionReported,
     ExecutionsResent,
     ExecutionType,
     OrderAnswered,
+    QueryAccount,
     QueryOrder,
+    ReplaceOrder,
     ResendExecutions,
     SubmitOrder,
+    VenueOrder,
+    VenuePosition,
 )
 from common.ids import make_client_order_id
 from common.instruments import Instrument, InstrumentTable, Listed
@@ -27,7 +39,7 @@ from executor.core import Executor
 from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied
 from executor.orders import Order
 from executor.positions import Position
-from executor.request_line import Request
+from executor.requests import Request
 from executor.risk import Reference
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -35,7 +47,18 @@ EXCHANGE = "simulated"
 SYMBOL = "BTC/USDT"
 STRATEGY = "momentum"
 
-_AMOUNTS = ("quantity", "limit_price", "price", "fee", "filled_quantity", "leaves_quantity", "bid", "ask", "last")
+_AMOUNTS = (
+    "quantity",
+    "order_quantity",
+    "limit_price",
+    "price",
+    "fee",
+    "filled_quantity",
+    "leaves_quantity",
+    "bid",
+    "ask",
+    "last",
+)
 _MessageT = TypeVar("_MessageT", bound=Message)
 _EntryT = TypeVar("_EntryT", bound=Entry)
 
@@ -92,13 +115,32 @@ def make_cancel_request(signal_id: str = "s-1", **changes: Any) -> CancelRequest
     return CancelRequested(**DRAFT, **{**fields, **changes})
 
 
-def make_state_request(strategy: str = STRATEGY, request_id: str = "state-1") -> StateRequested:
+def make_amend_request(request_id: str = "a-1", signal_id: str = "s-1", **changes: Any) -> AmendRequested:
+    """The strategy of `make_signal` wants a quantity of 2 at 101; amounts may be given as text."""
+    fields: dict[str, Any] = {
+        "timestamp_ns": NOW_NS,
+        "exchange": EXCHANGE,
+        "symbol": SYMBOL,
+        "request_id": request_id,
+        "signal_id": signal_id,
+        "strategy": STRATEGY,
+        "quantity": "2",
+        "limit_price": "101",
+        "expires_ns": NOW_NS + 5 * NS_PER_S,
+        **changes,
+    }
+    return AmendRequested(**{**DRAFT, **_with_decimals(fields)})
+
+
+def make_state_request(
+    strategy: str = STRATEGY, request_id: str = "state-1", last_id: str | None = None
+) -> StateRequested:
     """A strategy asks where it stands."""
-    return StateRequested(**DRAFT, timestamp_ns=NOW_NS, strategy=strategy, request_id=request_id)
+    return StateRequested(**DRAFT, timestamp_ns=NOW_NS, strategy=strategy, request_id=request_id, last_id=last_id)
 
 
 def make_answer(
-    request: SubmitOrder | CancelOrder | QueryOrder,
+    request: SubmitOrder | ReplaceOrder | CancelOrder | QueryOrder,
     outcome: AnswerOutcome = AnswerOutcome.ACCEPTED,
     status: OrderStatus | None = OrderStatus.ACCEPTED,
     **changes: Any,
@@ -155,6 +197,61 @@ def make_resent(request: ResendExecutions, *reports: ExecutionReported, last_num
         last_number=last_number,
         executions=list(reports),
     )
+
+
+def make_account(request: QueryAccount, book: Book, **changes: Any) -> AccountReported:
+    """An account that agrees with a book in every point."""
+    fields: dict[str, Any] = {
+        "timestamp_ns": NOW_NS,
+        "request_id": request.request_id,
+        "last_number": book.last_execution_number,
+        "order_count": book.orders_intended,
+        "open_orders": [
+            _venue_order(number, order)
+            for number, order in enumerate(book.working_orders(), start=1)
+            if not order.is_unanswered
+        ],
+        "positions": [
+            VenuePosition(exchange=exchange, symbol=symbol, quantity=quantity)
+            for (exchange, symbol), quantity in book.net_quantities().items()
+        ],
+        "cash": book.cash(),
+    }
+    return AccountReported(**DRAFT, **{**fields, **changes})
+
+
+def _venue_order(number: int, order: Order) -> VenueOrder:
+    return make_venue_order(
+        order.client_order_id,
+        arrival_number=number,
+        exchange=order.signal.exchange,
+        symbol=order.signal.symbol,
+        side=order.signal.action,
+        quantity=order.quantity,
+        limit_price=order.limit_price,
+        filled_quantity=order.filled_quantity,
+    )
+
+
+def make_venue_order(client_order_id: str, **changes: Any) -> VenueOrder:
+    """An order to buy 1 at 100 that works at the exchange."""
+    fields: dict[str, Any] = {
+        "arrival_number": 1,
+        "exchange": EXCHANGE,
+        "symbol": SYMBOL,
+        "client_order_id": client_order_id,
+        "venue_order_id": "venue-1",
+        "side": "buy",
+        "order_type": "limit",
+        "quantity": "1",
+        "limit_price": "100",
+        "time_in_force": "gtc",
+        "filled_quantity": "0",
+        "status": OrderStatus.ACCEPTED,
+        "accepted_ns": NOW_NS,
+        **changes,
+    }
+    return VenueOrder(**_with_decimals(fields))
 
 
 def make_reference(**changes: Any) -> Reference:
@@ -258,7 +355,8 @@ class ExecutorHarness:
         self.journal = _TracedJournal(self._take_step, list(entries))
         self.executor = Executor(
             epoch=epoch,
-            config=ExecutorConfig(**config),
+            # Stories are told without the regular look at the account, unless they are about it.
+            config=ExecutorConfig(**{"reconcile_interval_ms": 3_600_000, **config}),
             instruments=InstrumentTable(instruments or [make_instrument()]),
             journal=self.journal,
             find_reference=self._find_reference,
@@ -336,6 +434,14 @@ class ExecutorHarness:
         self.executor.recover(self.now_ns)
         if isinstance(self.in_flight, ResendExecutions):
             self.resend()
+        self.report_account()
+
+    def report_account(self, **changes: Any) -> None:
+        """The exchange tells of an account that agrees with ours, but for the changes; if that is what was asked."""
+        request = self.in_flight
+        if isinstance(request, QueryAccount):
+            self.in_flight = None
+            self.executor.on_answer(make_account(request, self.book, **changes), self.now_ns)
 
     def signal(self, signal_id: str = "s-1", **changes: Any) -> None:
         """A strategy pushes a signal."""
@@ -344,6 +450,10 @@ class ExecutorHarness:
     def cancel(self, signal_id: str = "s-1", **changes: Any) -> None:
         """A strategy wants an order cancelled."""
         self.executor.on_cancel(make_cancel_request(signal_id, **changes), self.now_ns)
+
+    def amend(self, request_id: str = "a-1", signal_id: str = "s-1", **changes: Any) -> None:
+        """A strategy wants other terms for its order."""
+        self.executor.on_amend(make_amend_request(request_id, signal_id, **changes), self.now_ns)
 
     def answer(
         self,
@@ -382,6 +492,10 @@ class ExecutorHarness:
     def fill(self, signal_id: str = "s-1", **changes: Any) -> None:
         """The next execution: a trade of 0.4 at 100."""
         self.execute(make_report(self.book.last_execution_number + 1, signal_id, **changes))
+
+    def replaced(self, signal_id: str = "s-1", **changes: Any) -> None:
+        """The next execution: the exchange has changed the order."""
+        self.end(signal_id, execution_type=ExecutionType.REPLACED, **changes)
 
     def end(self, signal_id: str = "s-1", **changes: Any) -> None:
         """The next execution: the rest of the order is cancelled."""
@@ -429,7 +543,10 @@ def contents(book: Book) -> tuple[object, ...]:
         book.positions,
         [order.client_order_id for order in book.working_orders()],
         book.last_execution_number,
-        book.foreign_executions,
+        book.requests,
+        book.last_ids,
+        book.orders_intended,
+        book.orders_adopted,
     )
 
 

@@ -15,6 +15,7 @@ from support.executor_builders import (
 )
 
 from common.errors import FatalError
+from common.events.risk import AlarmRaised
 from common.events.trading import (
     OrderEvent,
     OrderFilled,
@@ -285,7 +286,6 @@ def test_empty_page_ends_the_asking() -> None:
     harness.resend(last_number=0)
 
     assert len(harness.sent) == 1
-    assert harness.executor.is_recovered
 
 
 def test_page_that_never_comes_is_asked_for_again() -> None:
@@ -336,17 +336,18 @@ def test_exchange_that_has_forgotten_executions_is_fatal() -> None:
         harness.resend(last_number=0)
 
 
-def test_execution_of_an_order_that_is_not_ours_is_counted_and_kept() -> None:
-    """Its number belongs to the sequence; its fill belongs to nobody here."""
+def test_execution_of_an_order_that_is_not_ours_adopts_the_order_and_tells_people() -> None:
+    """The exchange has it, so its fills move our account: they are booked, under a strategy of their own."""
     harness = ExecutorHarness()
 
     harness.execute(make_report(1, client_order_id="somebody-elses"))
-    harness.execute(make_report(2, client_order_id="somebody-elses"))
+    harness.execute(make_report(2, client_order_id="somebody-elses", filled_quantity="0.8", leaves_quantity="0.2"))
 
-    assert harness.story == ["ExecutionTaken", "ExecutionTaken"]
-    assert harness.count("executions_foreign") == 2
-    assert harness.count("last_execution_number") == 2
-    assert harness.book.positions == {}
+    assert [type(entry).__name__ for entry in harness.entries] == ["OrderAdopted", "ExecutionTaken", "ExecutionTaken"]
+    assert [alarm.code for alarm in harness.events_of(AlarmRaised)] == ["ORDER_ADOPTED"]
+    assert harness.count("orders_adopted") == 1
+    assert str(harness.book.orders["somebody-elses"].leaves_quantity) == "0.2"
+    assert str(harness.position("adopted").quantity) == "0.8"
 
 
 @pytest.mark.parametrize(

@@ -17,34 +17,39 @@ from support.executor_builders import (
     ExecutorHarness,
     Killed,
     contents,
+    make_amend_request,
     make_answer,
     make_cancel_request,
     make_ending,
     make_report,
     make_resent,
     make_signal,
+    make_venue_order,
     refold,
 )
 
 from common.clock import NS_PER_MS
-from common.events.base import Message
-from common.events.trading import FINAL_STATUSES, Acknowledgement, Signal, SignalAcknowledged
+from common.events.base import DRAFT, Message
+from common.events.trading import FINAL_STATUSES, Acknowledgement, AmendRequested, Signal, SignalAcknowledged
 from common.events.trading import OrderStatus as Status
 from common.events.venue import (
+    AccountReported,
     AnswerOutcome,
     CancelOrder,
     ExecutionReported,
     ExecutionType,
+    QueryAccount,
     QueryOrder,
+    ReplaceOrder,
     ResendExecutions,
     SubmitOrder,
+    VenuePosition,
     terms_of,
 )
 from common.ids import make_client_order_id
 from common.money import EXACT, ZERO
-from executor import requests
 from executor.entries import AnyEntry
-from executor.request_line import Request
+from executor.requests import Request, RequestWriter
 
 _MessageT = TypeVar("_MessageT", bound=Message)
 PAGE_EXECUTIONS_MAX = 2
@@ -60,6 +65,7 @@ class VenueOrder(msgspec.Struct):
 
     request: SubmitOrder
     status: Status
+    quantity: Decimal
     filled: Decimal = ZERO
 
 
@@ -69,6 +75,7 @@ class HonestExchange:
     def __init__(self) -> None:
         self.orders: dict[str, VenueOrder] = {}
         self.executions: list[ExecutionReported] = []
+        self.replacements: dict[str, AnswerOutcome] = {}
 
     def handle(self, request: Request, now_ns: int) -> Message:
         """Answer a request."""
@@ -78,25 +85,35 @@ class HonestExchange:
             case ResendExecutions(from_number=first):
                 page = self.executions[first - 1 : first - 1 + PAGE_EXECUTIONS_MAX]
                 return make_resent(request, *page, last_number=len(self.executions))
-            case QueryOrder() | CancelOrder():
-                order = self.orders.get(request.client_order_id)
-                if order is None:
-                    return make_answer(request, AnswerOutcome.NOT_FOUND, None)
-                if isinstance(request, CancelOrder):
-                    return self._cancel(request, order)
-                return make_answer(request, AnswerOutcome.ACCEPTED, order.status)
+            case QueryAccount():
+                return self._account(request)
+            case QueryOrder() | CancelOrder() | ReplaceOrder():
+                return self._handle_order(request, now_ns)
+        raise AssertionError(f"not asked for here: {request}")
 
     def trade(self, order: VenueOrder, quantity: Decimal, price: Decimal) -> ExecutionReported:
         """Fill a part of a working order."""
-        quantity = min(quantity, order.request.quantity - order.filled)
+        quantity = min(quantity, order.quantity - order.filled)
         order.filled += quantity
-        order.status = Status.FILLED if order.filled == order.request.quantity else Status.PARTIALLY_FILLED
-        return self._report(make_report(quantity=str(quantity), price=str(price), fee="0.01"), order)
+        order.status = Status.FILLED if order.filled == order.quantity else Status.PARTIALLY_FILLED
+        side = order.request.side
+        return self._report(make_report(side=side, quantity=str(quantity), price=str(price), fee="0.01"), order)
 
     def end(self, order: VenueOrder, how: ExecutionType) -> ExecutionReported:
         """End a working order."""
         order.status = Status(how.value)
         return self._report(make_ending(execution_type=how), order)
+
+    def _handle_order(self, request: QueryOrder | CancelOrder | ReplaceOrder, now_ns: int) -> Message:
+        order = self.orders.get(request.client_order_id)
+        if order is None:
+            return make_answer(request, AnswerOutcome.NOT_FOUND, None)
+        match request:
+            case CancelOrder():
+                return self._cancel(request, order)
+            case ReplaceOrder():
+                return self._replace(request, order, now_ns)
+        return make_answer(request, AnswerOutcome.ACCEPTED, order.status)
 
     def _submit(self, request: SubmitOrder, now_ns: int) -> Message:
         known = self.orders.get(request.client_order_id)
@@ -105,7 +122,7 @@ class HonestExchange:
             return make_answer(request, AnswerOutcome.EXISTS, known.status)
         is_refused = now_ns >= request.expires_ns or request.quantity == REFUSED_QUANTITY
         status = Status.REJECTED if is_refused else Status.ACCEPTED
-        self.orders[request.client_order_id] = VenueOrder(request, status)
+        self.orders[request.client_order_id] = VenueOrder(request, status, request.quantity)
         return make_answer(request, AnswerOutcome.REJECTED if is_refused else AnswerOutcome.ACCEPTED, status)
 
     def _cancel(self, request: CancelOrder, order: VenueOrder) -> Message:
@@ -113,6 +130,43 @@ class HonestExchange:
             self.end(order, ExecutionType.CANCELLED)
         is_done = order.status is Status.CANCELLED
         return make_answer(request, AnswerOutcome.ACCEPTED if is_done else AnswerOutcome.REJECTED, order.status)
+
+    def _replace(self, request: ReplaceOrder, order: VenueOrder, now_ns: int) -> Message:
+        outcome = self.replacements.get(request.replace_id)
+        if outcome is None:
+            is_fit = order.status in OPEN_STATUSES and request.quantity > order.filled and now_ns < request.expires_ns
+            outcome = AnswerOutcome.ACCEPTED if is_fit else AnswerOutcome.REJECTED
+            self.replacements[request.replace_id] = outcome
+            if is_fit:
+                order.quantity = request.quantity
+                terms = {"order_quantity": request.quantity, "limit_price": request.limit_price}
+                self._report(
+                    make_ending(execution_type=ExecutionType.REPLACED, replace_id=request.replace_id, **terms), order
+                )
+        return make_answer(request, outcome, order.status)
+
+    def _account(self, request: QueryAccount) -> Message:
+        """The witness's own sums, made from its executions."""
+        quantity = cash = ZERO
+        for report in self.executions:
+            if report.price is not None and report.fee is not None:
+                signed = report.quantity if report.side == "buy" else -report.quantity
+                quantity += signed
+                cash -= signed * report.price + report.fee
+        return AccountReported(
+            **DRAFT,
+            timestamp_ns=request.timestamp_ns,
+            request_id=request.request_id,
+            last_number=len(self.executions),
+            order_count=len(self.orders),
+            open_orders=[
+                make_venue_order(name, symbol=order.request.symbol, filled_quantity=order.filled)
+                for name, order in self.orders.items()
+                if order.status in OPEN_STATUSES
+            ],
+            positions=[VenuePosition(exchange=EXCHANGE, symbol=SYMBOL, quantity=quantity)],
+            cash={"USDT": cash},
+        )
 
     def _report(self, report: ExecutionReported, order: VenueOrder) -> ExecutionReported:
         number, name = len(self.executions) + 1, order.request.client_order_id
@@ -126,7 +180,9 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.life = ExecutorHarness(request_timeout_ms=100, retry_pause_ms=10, retry_pause_ms_max=40)
+        self.life = ExecutorHarness(
+            request_timeout_ms=100, retry_pause_ms=10, retry_pause_ms_max=40, reconcile_interval_ms=50
+        )
         self.exchange = HonestExchange()
         self.requests: list[Request] = []
         self.answers: list[Message] = []
@@ -136,6 +192,7 @@ class World:
         self.emitted = 0
         self.pushed: list[Callable[[], None]] = []
         self.signals: list[Signal] = []  # every body that was read, also several under one id
+        self.amends: list[AmendRequested] = []
         self.acknowledgements: list[SignalAcknowledged] = []
         self.life.executor.recover(self.life.now_ns)
         self.collect()
@@ -203,6 +260,22 @@ class World:
             number = max(1, self.emitted - self.random.randint(0, 4))
             request = make_cancel_request(f"s-{number}", strategy=strategy_of(number))
             self.push(lambda: self.life.executor.on_cancel(request, self.life.now_ns))
+
+    def amend(self) -> None:
+        """A strategy wants another quantity; now and then it says so twice, or changes its mind under the same id."""
+        working = [order.signal for order in self.life.book.working_orders() if not order.is_unanswered]
+        if working:
+            signal = self.random.choice(working)
+            request = make_amend_request(
+                f"a-{self.random.randint(1, STEP_COUNT)}",
+                signal.signal_id,
+                strategy=signal.strategy,
+                quantity=self.random.choice(["0.2", "1.5", "3"]),
+                expires_ns=self.life.now_ns + self.random.choice([50, 60_000]) * NS_PER_MS,
+            )
+            self.amends.append(request)
+            for _ in range(self.random.randint(1, 2)):
+                self.push(lambda: self.life.executor.on_amend(request, self.life.now_ns))
 
     def push(self, action: Callable[[], None]) -> None:
         """What strategies push is read once the executor has recovered."""
@@ -285,6 +358,8 @@ class World:
         self.heal()
         for signal in list(self.signals):
             self.push(lambda signal=signal: self.take_signal(signal))
+        for request in list(self.amends):
+            self.push(lambda request=request: self.life.executor.on_amend(request, self.life.now_ns))
         self.heal()
 
     def heal(self) -> None:
@@ -323,7 +398,7 @@ class World:
         for told in self.acknowledgements:
             if told.outcome is not Acknowledgement.CONFLICT:
                 ends[told.signal_id].add((told.strategy, told.outcome, told.reason, told.client_order_id))
-        names = {signal.signal_id for signal in self.signals}
+        names = {signal.signal_id for signal in self.signals} | {request.request_id for request in self.amends}
         assert {name: len(found) for name, found in ends.items()} == dict.fromkeys(names, 1)
 
     def check_orders(self) -> None:
@@ -340,8 +415,9 @@ class World:
                 assert venue_order is None or venue_order.status is Status.REJECTED
                 continue
             assert venue_order is not None
-            assert terms_of(venue_order.request) == terms_of(requests.submit(order, "any", 0))
+            assert terms_of(venue_order.request) == terms_of(RequestWriter("executor", 1).submit(order, 1, 0))
             assert (order.status, order.filled_quantity) == (venue_order.status, venue_order.filled)
+            assert order.quantity == venue_order.quantity
 
     def check_positions(self) -> None:
         """Quantity, cash and fees are the sums of what the exchange has executed, to the last digit."""
@@ -371,6 +447,7 @@ ACTIONS: dict[Callable[[World], None], int] = {
     World.emit_signal: 10,
     World.repeat_signal: 4,
     World.cancel: 4,
+    World.amend: 4,
     World.deliver_request: 24,
     World.deliver_answer: 24,
     World.deliver_report: 16,
@@ -411,6 +488,7 @@ def test_histories_have_something_of_everything() -> None:
 
     kinds = {type(entry).__name__ for world in worlds for entry in world.life.journal.entries}
     statuses = {order.status for world in worlds for order in world.life.book.orders.values()}
-    assert kinds == {kind.__name__ for kind in get_args(AnyEntry)}
+    # An honest exchange has no order that we did not send, and loses none.
+    assert kinds == {kind.__name__ for kind in get_args(AnyEntry)} - {"OrderAdopted", "OrderVanished"}
     assert statuses >= FINAL_STATUSES
     assert sum(len(world.exchange.executions) for world in worlds) > 50

@@ -15,13 +15,22 @@ from support.executor_builders import (
 
 from common.clock import NS_PER_S
 from common.events.trading import OrderStatus
-from common.events.venue import AnswerOutcome, CancelOrder, QueryOrder, ResendExecutions, SubmitOrder
+from common.events.venue import (
+    AnswerOutcome,
+    CancelOrder,
+    QueryAccount,
+    QueryOrder,
+    ReplaceOrder,
+    ResendExecutions,
+    SubmitOrder,
+)
 from common.ids import make_client_order_id
 from executor.intake import UnreadableSignal
 
 Act = Callable[[ExecutorHarness], object]
 
-# A life with everything in it: refusals, conflicts, silence, fills before answers, a cancel, foreign executions.
+# A life with everything in it: refusals, conflicts, silence, fills before answers, cancels, amendments, and an order of
+# somebody else.
 STORY: list[Act] = [
     lambda life: life.signal("s-1", quantity="2"),
     lambda life: life.signal("s-2", action="sell"),
@@ -50,6 +59,16 @@ STORY: list[Act] = [
     lambda life: life.execute(make_ending(4, "s-1")),
     lambda life: life.fill("s-2", quantity="0.7", price="100.2"),
     lambda life: life.answer(AnswerOutcome.ACCEPTED, OrderStatus.CANCELLED),
+    lambda life: life.signal("s-7"),
+    lambda life: life.answer(),
+    lambda life: life.amend("a-1", "s-7"),
+    lambda life: life.replaced("s-7", order_quantity="2", limit_price="101", replace_id="a-1"),
+    lambda life: life.answer(),
+    lambda life: life.amend("a-2", "s-7", quantity="3"),
+    lambda life: life.reject("TOO_LATE"),
+    lambda life: life.amend("a-3", "s-7", quantity="0.001"),
+    lambda life: life.cancel("s-7", request_id="c-1"),
+    lambda life: life.advance(ms=100),
 ]
 
 
@@ -103,6 +122,9 @@ def test_story_has_an_entry_of_every_kind() -> None:
         "OrderAbandoned",
         "CancelIntended",
         "CancelRefused",
+        "AmendIntended",
+        "AmendRefused",
+        "OrderAdopted",
         "ExecutionTaken",
     }
 
@@ -115,7 +137,7 @@ def test_death_between_any_two_entries_leaves_a_journal_that_can_be_recovered() 
         open_orders = [order for order in life.book.working_orders() if order.is_unanswered]
 
         life.executor.recover(life.now_ns)
-        while isinstance(life.in_flight, QueryOrder | CancelOrder):
+        while isinstance(life.in_flight, QueryOrder | CancelOrder | ReplaceOrder):
             life.answer()
 
         asked = [request.client_order_id for request in life.sent if isinstance(request, QueryOrder)]
@@ -151,9 +173,11 @@ def test_start_is_over_when_every_question_is_answered() -> None:
         steps.append(type(life.in_flight))
         if isinstance(life.in_flight, ResendExecutions):
             life.resend(make_ending(1, "s-1"))
+        elif isinstance(life.in_flight, QueryAccount):
+            life.report_account()
         else:
             life.answer()
-    assert steps == [CancelOrder, QueryOrder, ResendExecutions]
+    assert steps == [CancelOrder, QueryOrder, ResendExecutions, QueryAccount]
     assert life.order("s-1").status is OrderStatus.CANCELLED
     assert life.acknowledgements == [("s-2", "accepted", None)]
 
@@ -229,7 +253,7 @@ def test_denial_written_by_an_earlier_version_is_enough_to_refuse_again() -> Non
     life.signal()
 
     assert life.acknowledgements == [("s-1", "conflict", "CONFLICT")]
-    assert [type(request) for request in life.sent] == [ResendExecutions]
+    assert [type(request) for request in life.sent] == [ResendExecutions, QueryAccount]
 
 
 def test_executions_of_the_time_between_are_applied_once_and_in_order() -> None:
@@ -243,6 +267,7 @@ def test_executions_of_the_time_between_are_applied_once_and_in_order() -> None:
 
     life.resend(make_report(2, quantity="0.2", price="101"), make_report(3, quantity="0.3", price="102"))
     life.execute(make_report(3, quantity="0.3", price="102"))
+    life.report_account()
 
     assert (str(life.position().quantity), str(life.position().cost)) == ("0.6", "60.8")
     assert life.executor.is_recovered
@@ -258,6 +283,7 @@ def test_wish_to_cancel_an_unanswered_order_outlives_a_restart() -> None:
 
     life.answer()
     life.resend()
+    life.report_account()
 
     assert isinstance(life.in_flight, CancelOrder)
     assert life.order().status is OrderStatus.PENDING_CANCEL

@@ -111,7 +111,7 @@ def test_json_is_one_object_with_exact_amounts(run_dir: Path, journal: SqliteJou
         "orders": 3,
         "orders_working": 1,
         "last_execution_number": 2,
-        "executions_foreign": 0,
+        "orders_adopted": 0,
     }
     assert view["journal_seq"] == len(make_entries())
 
