@@ -7,6 +7,14 @@ import msgspec
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
+class CircuitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When to stop asking an exchange gateway that does not answer, and when to try again."""
+
+    failures_max: Positive = 3  # in a row; one lost answer or a restart of the exchange is not yet an outage
+    pause_ms: Positive = 200  # before the first probe; doubles up to
+    pause_ms_max: Positive = 1_000  # an exchange that is back is used again within a second
+
+
 class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits and patience of the order path."""
 
@@ -20,3 +28,4 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     held_ms_max: Positive = 5_000  # an instruction waits so long for the one that it follows: twice the longest resend
     held_instructions_max: Positive = 1_000  # that wait so; what finds no room is sent again by its strategy
     heartbeat_interval_ms: Positive = 100
+    circuit: CircuitConfig = CircuitConfig()

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
+from common.events.risk import TradingState
 from common.events.trading import Acknowledgement, AmendRequested, CancelRequested, OrderStatus, Signal
 from common.events.venue import AnswerOutcome, ExecutionReported
 
@@ -184,6 +185,19 @@ class ExecutionTaken(Entry, frozen=True, tag="execution", omit_defaults=True):
         return str(self.report.execution_number)
 
 
+class TradingStateMoved(Entry, frozen=True, tag="trading_state", omit_defaults=True, kw_only=True):
+    """The kill switch of one scope was moved, by a person or by what went wrong."""
+
+    scope: str
+    state: TradingState
+    by: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.scope
+
+
 AnyEntry = (
     OrderIntended
     | SignalDenied
@@ -198,6 +212,7 @@ AnyEntry = (
     | OrderAdopted
     | OrderVanished
     | ExecutionTaken
+    | TradingStateMoved
 )
 
 
