@@ -46,6 +46,7 @@ from executor.entries import (
     SignalConflicted,
     SignalDenied,
 )
+from executor.exposure import Exposure
 from executor.orders import IllegalMoveError, Move, Order
 from executor.positions import Position
 
@@ -96,6 +97,7 @@ class Book:
         self.positions: dict[PositionKey, Position] = {}
         self.last_execution_number = 0
         self.foreign_executions = 0
+        self.exposure = Exposure()
         self._working: dict[str, Order] = {}
         self._on_entry: dict[type[Entry], Callable[[Any], list[Message]]] = {
             OrderIntended: self._on_intended,
@@ -172,6 +174,7 @@ class Book:
         )
         order = Order(client_order_id=entry.client_order_id, signal=signal)
         self._keep(order)
+        self.exposure.on_intent(signal, entry.timestamp_ns)
         return [order_event(order, entry.timestamp_ns)]
 
     def _on_denied(self, entry: SignalDenied) -> list[Message]:
@@ -248,6 +251,7 @@ class Book:
         before = self.positions.get(key, Position())
         after = before.after_fill(signal.action, report.quantity, price, fee)
         self.positions[key] = after
+        self.exposure.on_position(key, before, after, entry.mark_price or price, entry.timestamp_ns)
         return position_event(key, before, after, entry)
 
     def _after_word(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
@@ -269,6 +273,7 @@ class Book:
         return events
 
     def _keep(self, order: Order) -> None:
+        self.exposure.on_order(self.orders.get(order.client_order_id), order)
         self.orders[order.client_order_id] = order
         if order.is_final:
             self._working.pop(order.client_order_id, None)

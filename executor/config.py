@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from executor.limits import RiskLimits
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
@@ -16,3 +18,4 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reference_age_ms_max: Positive = 5_000  # an older price is no reference; quiet pairs tick every few seconds
     orders_waiting_max: Positive = 1_000  # behind a silent exchange; above it signals are denied
     heartbeat_interval_ms: Positive = 100
+    risk: RiskLimits = RiskLimits()  # every limit off: the instrument table has those of a single order

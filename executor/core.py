@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from common.clock import NS_PER_MS
 from common.errors import FatalError
 from common.events.base import DRAFT, Message
 from common.events.trading import (
@@ -32,7 +31,7 @@ from common.events.venue import (
     SubmitOrder,
 )
 from common.ids import make_client_order_id
-from common.instruments import InstrumentTable, Listed
+from common.instruments import InstrumentTable
 from common.metrics import Latency
 from executor import requests
 from executor.book import Book, SignalRecord
@@ -51,12 +50,13 @@ from executor.entries import (
     SignalConflicted,
     SignalDenied,
 )
+from executor.gate import RiskGate
 from executor.intake import UnreadableSignal
+from executor.limits import RiskLimits
 from executor.orders import Order
 from executor.request_line import Request, RequestLine
-from executor.risk import Case, Reason, Reference, Refusal, find_refusal
+from executor.risk import FindReference, Reason, Refusal
 
-FindReference = Callable[[Listed], Reference | None]
 LATENCY_NAMES = ("tick_to_signal", "signal_to_executor", "executor_to_ack", "tick_to_ack")
 
 
@@ -99,9 +99,8 @@ class Executor:
             pause_ms=config.retry_pause_ms,
             pause_ms_max=config.retry_pause_ms_max,
         )
+        self.gate = RiskGate(config, instruments, find_reference)
         self._epoch = epoch
-        self._config = config
-        self._instruments = instruments
         self._journal = journal
         self._find_reference = find_reference
         self._send = send
@@ -257,22 +256,12 @@ class Executor:
 
     # Deciding
 
+    def set_limits(self, limits: RiskLimits) -> None:
+        """Take other limits, from the next signal on."""
+        self.gate.set_limits(limits)
+
     def _find_refusal(self, signal: Signal, now_ns: int) -> Refusal | None:
-        instrument = self._instruments.find(signal)
-        if instrument is None:
-            return Refusal(Reason.UNKNOWN_INSTRUMENT, f"{signal.exchange}.{signal.symbol} is not in the table")
-        return find_refusal(
-            Case(
-                signal=signal,
-                instrument=instrument,
-                reference=self._find_reference(signal),
-                held_quantity=self.book.held_quantity((signal.strategy, signal.exchange, signal.symbol)),
-                waiting_count=len(self.line),
-                waiting_count_max=self._config.orders_waiting_max,
-                reference_age_ns_max=self._config.reference_age_ms_max * NS_PER_MS,
-                now_ns=now_ns,
-            )
-        )
+        return self.gate.find_refusal(signal, self.book.exposure, waiting_count=len(self.line), now_ns=now_ns)
 
     def _deny(self, signal: Signal | UnreadableSignal, digest: str, refusal: Refusal, now_ns: int) -> None:
         self.counts["signals_denied"] += 1
