@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from common.events.base import DRAFT, Message
+from common.events.risk import TradingState
 from common.events.trading import (
     Acknowledgement,
     AmendRequested,
@@ -38,10 +39,13 @@ from executor.entries import (
     Outcome,
     SignalConflicted,
     SignalDenied,
+    TradingStateMoved,
 )
 from executor.events import PositionKey, held_position, open_order, order_event, position_event
+from executor.exposure import Exposure
 from executor.orders import IllegalMoveError, Move, Order, Replacement
 from executor.positions import Position
+from executor.trading_state import KillSwitch
 
 # What the exchange says about an order that we have no answer for yet. Fills come as executions, never from here.
 MOVE_OF_ANSWER = {
@@ -87,6 +91,8 @@ class Book:
         self.last_execution_number = 0
         self.orders_intended = 0
         self.orders_adopted = 0
+        self.exposure = Exposure()
+        self.kill_switch = KillSwitch()
         self._fills: dict[int, Fill] = {}
         self._working: dict[str, Order] = {}
         self._on_entry: dict[type[Entry], Callable[[Any], list[Message]]] = {
@@ -103,6 +109,7 @@ class Book:
             AmendRefused: self._on_amend_refused,
             OrderAdopted: self._on_adopted,
             ExecutionTaken: self._on_execution,
+            TradingStateMoved: self._on_state_moved,
         }
 
     def apply(self, entry: Entry) -> list[Message]:
@@ -175,6 +182,7 @@ class Book:
         self.orders_intended += 1
         order = Order(client_order_id=entry.client_order_id, signal=signal)
         self._keep(order)
+        self.exposure.on_intent(signal, entry.timestamp_ns)
         return [order_event(order, entry.timestamp_ns)]
 
     def _on_denied(self, entry: SignalDenied) -> list[Message]:
@@ -238,6 +246,13 @@ class Book:
             order_event(order, entry.timestamp_ns, is_amended=not order.is_final),
             *self._end_request(replace_id, outcome, entry.timestamp_ns),
         ]
+
+    # People and limits
+
+    def _on_state_moved(self, entry: TradingStateMoved) -> list[Message]:
+        if entry.state is TradingState.ACTIVE:
+            self.exposure.count_anew(entry.scope, entry.timestamp_ns)
+        return [self.kill_switch.apply(entry)]
 
     # Exchange
 
@@ -342,6 +357,7 @@ class Book:
         before = self.positions.get(key, Position())
         after = before.after_fill(fill.side, fill.quantity, fill.price, fill.fee)
         self.positions[key] = after
+        self.exposure.on_position(key, before, after, entry.mark_price or fill.price, entry.timestamp_ns)
         return position_event(key, before, after, entry)
 
     def _after_word(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
@@ -374,6 +390,7 @@ class Book:
         return [self.acknowledgement(record, outcome, now_ns)]
 
     def _keep(self, order: Order) -> None:
+        self.exposure.on_order(self.orders.get(order.client_order_id), order)
         self.orders[order.client_order_id] = order
         if order.is_final:
             self._working.pop(order.client_order_id, None)

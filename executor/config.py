@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from executor.limits import RiskLimits
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
@@ -27,5 +29,7 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reconcile_interval_ms: Positive = 1_000
     held_ms_max: Positive = 5_000  # an instruction waits so long for the one that it follows: twice the longest resend
     held_instructions_max: Positive = 1_000  # that wait so; what finds no room is sent again by its strategy
+    contact_lost_ms_max: Positive = 30_000  # an exchange gateway that is silent for longer halts all trading
     heartbeat_interval_ms: Positive = 100
     circuit: CircuitConfig = CircuitConfig()
+    risk: RiskLimits = RiskLimits()  # every limit off: the instrument table has those of a single order

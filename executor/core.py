@@ -10,9 +10,8 @@ from decimal import Decimal
 
 import msgspec
 
-from common.clock import NS_PER_MS
 from common.events.base import DRAFT, Message
-from common.events.risk import Severity
+from common.events.risk import CircuitState, ControlAnswered, ControlRequested, Severity, TradingState
 from common.events.trading import (
     Acknowledgement,
     AmendRequested,
@@ -26,17 +25,21 @@ from common.events.venue import ExecutionReported
 from common.ids import make_client_order_id
 from common.instruments import InstrumentTable
 from common.metrics import Latency
+from common.money import EXACT, is_bounded
 from executor.book import SignalRecord
 from executor.config import ExecutorConfig
-from executor.dialogue import ExchangeDialogue, FindReference
+from executor.dialogue import ExchangeDialogue
 from executor.digest import digest_of
 from executor.entries import AmendIntended, CancelIntended, OrderIntended, Outcome, SignalConflicted, SignalDenied
 from executor.facts import Facts, Journal
+from executor.gate import RiskGate
 from executor.holding import HeldInstructions, Instruction
 from executor.intake import UnreadableSignal
+from executor.limits import RiskLimits
 from executor.orders import Order
 from executor.requests import Request
-from executor.risk import Case, Reason, Refusal, find_refusal
+from executor.risk import FindReference, Reason, Refusal
+from executor.safety import Safety
 
 LATENCY_NAMES = ("tick_to_signal", "signal_to_executor", "executor_to_ack", "tick_to_ack")
 AMENDABLE_STATUSES = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
@@ -64,8 +67,8 @@ class Executor:
         self.dialogue = ExchangeDialogue(self.facts, config, epoch, find_reference, send, self._record_ack)
         self.line = self.dialogue.line
         self._config = config
-        self._instruments = instruments
-        self._find_reference = find_reference
+        self.gate = RiskGate(config, instruments, find_reference)
+        self.safety = Safety(self.facts, self.gate, self.dialogue, config, instruments)
         self._held = HeldInstructions(held_ms_max=config.held_ms_max, held_max=config.held_instructions_max)
 
     @property
@@ -142,14 +145,30 @@ class Executor:
     def on_time(self, now_ns: int) -> None:
         """Let time pass: for the dialogue, and for instructions that waited too long for the one before them."""
         self.dialogue.on_time(now_ns)
+        self.safety.on_time(now_ns)
         while (instruction := self._held.take_overdue(now_ns)) is not None:
             self.counts["instructions_overdue"] += 1
             self._apply_overdue(instruction, now_ns)
+
+    # People
+
+    def on_control(self, request: ControlRequested, now_ns: int) -> ControlAnswered:
+        """Obey an operator's command, or say why not."""
+        return self.safety.on_control(request, now_ns)
+
+    def set_limits(self, limits: RiskLimits) -> None:
+        """Take other limits, from the next signal on.
+
+        Raises:
+            ConfigError: A limit is of a symbol that is not in the table; the limits stay as they were.
+        """
+        self.gate.set_limits(limits)
 
     def counters(self) -> dict[str, int]:
         """Everything counted so far, by name."""
         return {
             **self.counts,
+            "is_halted": int(self.book.kill_switch.scopes()[0].state is TradingState.HALTED),
             "orders_working": len(self.book.working_orders()),
             "requests_waiting": len(self.line),
             "instructions_held": len(self._held),
@@ -253,30 +272,22 @@ class Executor:
                 f"expected a limit order that works and has no change under way, was {order.status.value}",
             )
         quantity, limit_price = _new_terms(order, request)
+        leaves = quantity if not is_bounded(quantity) else EXACT.subtract(quantity, order.filled_quantity)
         wanted = msgspec.structs.replace(
-            order.signal, quantity=quantity, limit_price=limit_price, expires_ns=request.expires_ns
+            order.signal, quantity=leaves, limit_price=limit_price, expires_ns=request.expires_ns
         )
-        refusal = self._find_refusal(wanted, now_ns)
-        if refusal is None and quantity <= order.filled_quantity:
-            detail = f"quantity: expected above the {order.filled_quantity} filled, was {quantity}"
-            return Refusal(Reason.INVALID_QUANTITY, detail)
-        return refusal
+        return self._find_refusal(wanted, now_ns, replaced=order)
 
-    def _find_refusal(self, signal: Signal, now_ns: int) -> Refusal | None:
-        instrument = self._instruments.find(signal)
-        if instrument is None:
-            return Refusal(Reason.UNKNOWN_INSTRUMENT, f"{signal.exchange}.{signal.symbol} is not in the table")
-        return find_refusal(
-            Case(
-                signal=signal,
-                instrument=instrument,
-                reference=self._find_reference(signal),
-                held_quantity=self.book.held_quantity((signal.strategy, signal.exchange, signal.symbol)),
-                waiting_count=len(self.line),
-                waiting_count_max=self._config.orders_waiting_max,
-                reference_age_ns_max=self._config.reference_age_ms_max * NS_PER_MS,
-                now_ns=now_ns,
-            )
+    def _find_refusal(self, signal: Signal, now_ns: int, replaced: Order | None = None) -> Refusal | None:
+        if self.dialogue.circuit.state is not CircuitState.CLOSED:
+            return Refusal(Reason.CIRCUIT_OPEN, "the exchange gateway does not answer; a probe is sent now and then")
+        return self.gate.find_refusal(
+            signal,
+            self.book.exposure,
+            waiting_count=len(self.line),
+            now_ns=now_ns,
+            trading_state=self.book.kill_switch.state(signal.strategy, signal.exchange, signal.symbol),
+            replaced=replaced,
         )
 
     def _deny_request(

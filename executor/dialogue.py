@@ -8,7 +8,7 @@ from collections.abc import Callable
 from common.clock import NS_PER_MS
 from common.errors import FatalError
 from common.events.base import Message
-from common.events.risk import Severity
+from common.events.risk import Severity, TradingState
 from common.events.trading import OrderStatus, Signal
 from common.events.venue import (
     AccountReported,
@@ -27,8 +27,8 @@ from common.events.venue import (
     SubmitOrder,
     VenueOrder,
 )
-from common.instruments import Listed
 from executor import reconciliation
+from executor.circuit_breaker import CircuitBreaker
 from executor.config import ExecutorConfig
 from executor.entries import (
     AmendRefused,
@@ -42,10 +42,9 @@ from executor.entries import (
 from executor.facts import Facts
 from executor.orders import Order
 from executor.request_line import RequestLine
-from executor.requests import Request, RequestWriter
-from executor.risk import Reason, Reference
+from executor.requests import VOID_NS, Request, RequestWriter
+from executor.risk import FindReference, Reason
 
-FindReference = Callable[[Listed], Reference | None]
 FENCED = "FENCED"
 
 
@@ -67,7 +66,11 @@ class ExchangeDialogue:
             pause_ms=config.retry_pause_ms,
             pause_ms_max=config.retry_pause_ms_max,
         )
+        self.circuit = CircuitBreaker(config.circuit, facts.publish)
         self.is_reconciled = False
+        self.has_mismatch = False
+        self._never_sent: set[str] = set()
+        self._asked_ns: int | None = None  # when the oldest question without an answer was asked
         self._facts = facts
         self._book = facts.book
         self._counts = facts.counts
@@ -99,6 +102,7 @@ class ExchangeDialogue:
 
     def submit(self, order: Order, order_count: int, now_ns: int) -> None:
         """Place an order whose intent is durable; it leaves at once unless a request is in flight."""
+        self._never_sent.add(order.client_order_id)
         self.line.push(self._requests.submit(order, order_count, now_ns))
         self.pump(now_ns)
 
@@ -138,20 +142,57 @@ class ExchangeDialogue:
         request = self.line.take_unanswered(now_ns)
         if request is not None:
             self._counts["requests_unanswered"] += 1
+            self.circuit.on_unanswered(now_ns)
             self._on_unanswered(request, now_ns)
         if self.is_reconciled and now_ns >= self._next_account_ns and not len(self.line):
             self._ask_for_account(now_ns)
         self.pump(now_ns)
 
     def pump(self, now_ns: int) -> None:
-        """Send the next request, unless one is in flight. A signal that expired in the queue is let go, not sent."""
-        while (request := self.line.take_sendable(now_ns)) is not None:
-            if isinstance(request, SubmitOrder) and now_ns >= request.expires_ns:
-                self.line.drop_in_flight()
-                self._abandon(self._book.orders[request.client_order_id], now_ns)
-                continue
-            self._send(request)
+        """Send the next request, unless one is in flight or the circuit is open.
+
+        A submission that has waited is looked at again: what has expired or was halted meanwhile is let go, not sent.
+        """
+        while self.line.has_sendable(now_ns) and self.circuit.may_send(now_ns):
+            request = self.line.take_sendable(now_ns)
+            if isinstance(request, SubmitOrder):
+                reason = self._find_stop(request, now_ns)
+                if reason is not None:
+                    self.line.drop_in_flight()
+                    self.circuit.on_unsent()
+                    self._let_go(self._book.orders[request.client_order_id], reason, now_ns)
+                    continue
+                self._never_sent.discard(request.client_order_id)
+            if request is not None:
+                self._asked_ns = now_ns if self._asked_ns is None else self._asked_ns
+                self._send(request)
             return
+
+    def silent_ns(self, now_ns: int) -> int:
+        """How long the exchange has let a question wait, all repeats included; 0 when none waits."""
+        return 0 if self._asked_ns is None else now_ns - self._asked_ns
+
+    def _find_stop(self, request: SubmitOrder, now_ns: int) -> Reason | None:
+        if request.expires_ns == VOID_NS:
+            return None
+        if now_ns >= request.expires_ns:
+            return Reason.EXPIRED
+        order = self._book.orders.get(request.client_order_id)  # None: decided on in this very moment
+        return Reason.CANCELLED_BEFORE_SENT if order is not None and self._is_unwanted(order) else None
+
+    def _is_unwanted(self, order: Order) -> bool:
+        """Cancelled, or halted, before the exchange is known to have it."""
+        signal = order.signal
+        state = self._book.kill_switch.state(signal.strategy, signal.exchange, signal.symbol)
+        return order.is_cancel_wanted or state is TradingState.HALTED
+
+    def _let_go(self, order: Order, reason: Reason, now_ns: int) -> None:
+        """Nothing was sent, or what was sent is void by now; else its id is used up, so that nothing can come of it."""
+        if order.client_order_id in self._never_sent or now_ns >= order.signal.expires_ns:
+            self._never_sent.discard(order.client_order_id)
+            self._abandon(order, reason, now_ns)
+        else:
+            self.line.push_first(self._requests.void(order, self._book.orders_intended, now_ns))
 
     # Answers
 
@@ -171,6 +212,8 @@ class ExchangeDialogue:
         if request is None:
             self._counts["answers_late"] += 1
             return
+        self._asked_ns = None
+        self.circuit.on_answer(now_ns)
         if isinstance(answer, OrderAnswered) and answer.outcome is AnswerOutcome.FENCED:
             raise _fenced()
         self._on_matched(request, answer, now_ns)
@@ -262,14 +305,16 @@ class ExchangeDialogue:
         order = self._book.orders[client_order_id]
         if not order.is_unanswered:
             return
-        if now_ns < order.signal.expires_ns:
+        if now_ns < order.signal.expires_ns and self._is_unwanted(order):
+            self.line.push_first(self._requests.void(order, self._book.orders_intended, now_ns))
+        elif now_ns < order.signal.expires_ns:
             self._counts["orders_sent_again"] += 1
             self.line.push_first(self._requests.submit(order, self._book.orders_intended, now_ns))
         elif self.line.sent_ns < order.signal.expires_ns:
             # It may have looked before the order came, and taken it in time. After the expiry it takes it no more.
             self.line.push_first(self._requests.query(order, now_ns))
         else:
-            self._abandon(order, now_ns)
+            self._abandon(order, Reason.EXPIRED, now_ns)
 
     def _on_unanswered(self, request: Request, now_ns: int) -> None:
         if isinstance(request, SubmitOrder):
@@ -304,9 +349,9 @@ class ExchangeDialogue:
             # Also for an order whose execution came first: the answer to the query is then only counted.
             self.line.push_first(self._requests.query(order, now_ns))
 
-    def _abandon(self, order: Order, now_ns: int) -> None:
+    def _abandon(self, order: Order, reason: Reason, now_ns: int) -> None:
         self._counts["orders_abandoned"] += 1
-        self._facts.learn(OrderAbandoned(now_ns, order.client_order_id, Reason.EXPIRED.value))
+        self._facts.learn(OrderAbandoned(now_ns, order.client_order_id, reason.value))
 
     # Executions
 
@@ -380,6 +425,7 @@ class ExchangeDialogue:
 
     def _reconcile(self, report: AccountReported, now_ns: int) -> None:
         self._counts["reconciliations"] += 1
+        self._book.exposure.take_balances(report.balances)
         differences = reconciliation.compare(report, self._open_orders, self._book)
         for theirs in differences.unknown:
             self._facts.learn(reconciliation.adopt_working(theirs, now_ns))
@@ -394,6 +440,7 @@ class ExchangeDialogue:
                 "the exchange had it, does not list it any more, and has reported no end of it",
                 now_ns,
             )
+        self.has_mismatch = bool(differences.positions or differences.cash)
         for mismatch in differences.positions:
             self._facts.alarm("POSITION_MISMATCH", Severity.CRITICAL, mismatch.subject, str(mismatch), now_ns)
         for mismatch in differences.cash:

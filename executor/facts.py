@@ -47,6 +47,12 @@ class Facts:
         self._journal.append([entry])
         self.tell(events)
 
+    def learn_all(self, entries: Sequence[Entry]) -> None:
+        """Make several facts durable in one write, then tell of them."""
+        events = [event for entry in entries for event in self.book.apply(entry)]
+        self._journal.append(entries)
+        self.tell(events)
+
     def write_ahead(self, entry: Entry) -> None:
         """Make an intent durable before anything is done; `apply` it when it is under way."""
         self._journal.append([entry])

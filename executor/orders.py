@@ -136,6 +136,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return EXACT.subtract(EXACT.subtract(self.quantity, self.filled_quantity), self.busted_quantity)
 
     @property
+    def exposed_quantity(self) -> Decimal:
+        """What may still be filled in the worst case: with more asked for, the exchange may have agreed already."""
+        if self.replacement is None or self.replacement.quantity <= self.quantity:
+            return self.leaves_quantity
+        return EXACT.add(self.leaves_quantity, EXACT.subtract(self.replacement.quantity, self.quantity))
+
+    @property
     def average_price(self) -> Decimal | None:
         """Cost of one filled unit, 12 decimals; None before the first fill."""
         if not self.filled_quantity:

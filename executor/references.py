@@ -8,10 +8,12 @@ from decimal import Decimal
 
 from common.events.market import Quote
 from common.instruments import Listed
+from common.money import AMOUNT_MAX
 from executor.risk import Reference
 
 QUOTE_PATTERN = f"{Quote.kind}.*.*"
 REFERENCES_MAX = 100_000
+PRICE_MAX = float(AMOUNT_MAX)
 
 
 class References:
@@ -36,5 +38,5 @@ class References:
 
 
 def _to_decimal(price: float | None) -> Decimal | None:
-    # Venues send 0 for an empty side.
-    return Decimal(repr(price)) if price else None
+    # Venues send 0 for an empty side. What is no amount, such as NaN, is no price either.
+    return Decimal(repr(price)) if price is not None and 0 < price <= PRICE_MAX else None

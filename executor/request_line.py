@@ -33,9 +33,13 @@ class RequestLine:
         """Ask before everything that waits: what follows depends on the answer."""
         self._queue.appendleft(request)
 
+    def has_sendable(self, now_ns: int) -> bool:
+        """Tell whether a request may leave now."""
+        return self._in_flight is None and bool(self._queue) and now_ns >= self._not_before_ns
+
     def take_sendable(self, now_ns: int) -> Request | None:
         """The request to send now, which is in flight from here on; None while one is, or during a pause."""
-        if self._in_flight is not None or not self._queue or now_ns < self._not_before_ns:
+        if not self.has_sendable(now_ns):
             return None
         self._in_flight = self._queue.popleft()
         self._deadline_ns = now_ns + self._timeout_ns

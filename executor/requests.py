@@ -5,6 +5,8 @@ The exchange heeds only the newest life that it has heard of, so one that was pa
 
 from typing import TypedDict
 
+import msgspec
+
 from common.errors import FatalError
 from common.events.venue import (
     CancelAllOrders,
@@ -16,6 +18,9 @@ from common.events.venue import (
     SubmitOrder,
 )
 from executor.orders import Order
+
+# The past: a submission that expires then is refused, and its id with it.
+VOID_NS = 1
 
 Request = SubmitOrder | ReplaceOrder | CancelOrder | QueryOrder | CancelAllOrders | QueryAccount | ResendExecutions
 
@@ -54,6 +59,13 @@ class RequestWriter:
             cause_id=signal.cause_id,
             correlation_id=signal.correlation_id,
         )
+
+    def void(self, order: Order, order_count: int, now_ns: int) -> SubmitOrder:
+        """Use up the id of an order that is not wanted any more.
+
+        As expired it is refused, and so is whatever of it may still be on its way.
+        """
+        return msgspec.structs.replace(self.submit(order, order_count, now_ns), expires_ns=VOID_NS)
 
     def replace(self, order: Order, now_ns: int) -> ReplaceOrder:
         """Ask for the terms that were decided on; the same again after silence.

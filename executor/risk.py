@@ -1,15 +1,20 @@
 """What a signal must pass before it becomes an order. Each refusal has a reason code; nothing is rounded or guessed."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
 
 from common.clock import NS_PER_MS
+from common.events.risk import TradingState
 from common.events.trading import Signal
-from common.instruments import Instrument
-from common.money import EXACT, ROUNDING, divide_rounded, is_bounded, is_multiple
+from common.instruments import Instrument, Listed
+from common.money import EXACT, ROUNDING, ZERO, divide_rounded, is_bounded, is_multiple, plain
+from executor.exposure import NOTHING_HELD, Exposure, InstrumentKey
+from executor.orders import Order
+
+TWO = Decimal(2)
 
 
 class Reason(enum.StrEnum):
@@ -36,7 +41,29 @@ class Reason(enum.StrEnum):
     PREDECESSOR_MISSING = "PREDECESSOR_MISSING"
     NO_WORKING_ORDER = "NO_WORKING_ORDER"
     NOT_AMENDABLE = "NOT_AMENDABLE"
+    CIRCUIT_OPEN = "CIRCUIT_OPEN"
+    CANCELLED_BEFORE_SENT = "CANCELLED_BEFORE_SENT"
     MISSING_AT_EXCHANGE = "MISSING_AT_EXCHANGE"
+    TRADING_HALTED = "TRADING_HALTED"
+    TRADING_REDUCING = "TRADING_REDUCING"
+    ORDER_QUANTITY_LIMIT = "ORDER_QUANTITY_LIMIT"
+    ORDER_NOTIONAL_LIMIT = "ORDER_NOTIONAL_LIMIT"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    POSITION_QUANTITY_LIMIT = "POSITION_QUANTITY_LIMIT"
+    POSITION_NOTIONAL_LIMIT = "POSITION_NOTIONAL_LIMIT"
+    GROSS_NOTIONAL_LIMIT = "GROSS_NOTIONAL_LIMIT"
+    NET_NOTIONAL_LIMIT = "NET_NOTIONAL_LIMIT"
+    OPEN_ORDERS_LIMIT = "OPEN_ORDERS_LIMIT"
+    ORDER_RATE_LIMIT = "ORDER_RATE_LIMIT"
+    DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    SELF_TRADE = "SELF_TRADE"
+    DAILY_LOSS_LIMIT = "DAILY_LOSS_LIMIT"
+    DRAWDOWN_LIMIT = "DRAWDOWN_LIMIT"
+    LOSS_STREAK_LIMIT = "LOSS_STREAK_LIMIT"
+    UNKNOWN_BALANCE = "UNKNOWN_BALANCE"
+    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
+    INSUFFICIENT_MARGIN = "INSUFFICIENT_MARGIN"
+    MARGIN_CALL = "MARGIN_CALL"  # no refusal: what is held already needs more than there is
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -54,30 +81,60 @@ class Reference(msgspec.Struct, frozen=True):
     def mark(self) -> Decimal | None:
         """The middle of bid and ask, or the last price; 12 decimals, since a float of a broken feed has up to 324."""
         if self.bid is not None and self.ask is not None:
-            return divide_rounded(ROUNDING.add(self.bid, self.ask), Decimal(2))
+            return divide_rounded(ROUNDING.add(self.bid, self.ask), TWO)
         return None if self.last is None else divide_rounded(self.last, Decimal(1))
 
 
+FindReference = Callable[[Listed], Reference | None]
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal and everything that its checks look at."""
+    """A signal and everything that its checks look at.
+
+    To check other terms of a working order, `signal` has the new terms, less what is filled, and `replaced` is the
+    order as it is: what it may still do is not counted twice.
+    """
 
     signal: Signal
     instrument: Instrument
     reference: Reference | None
-    held_quantity: Decimal
+    exposure: Exposure
     waiting_count: int
     waiting_count_max: int
     reference_age_ns_max: int
     now_ns: int
+    trading_state: TradingState = TradingState.ACTIVE
+    replaced: Order | None = None
 
     @property
     def notional(self) -> Decimal | None:
         """Value in quote units at the limit price, or at what the market shows."""
-        signal = self.signal
-        price = signal.limit_price if signal.limit_price is not None else None
+        price = self.signal.limit_price
         if price is None and self.reference is not None:
-            price = self.reference.price(signal.action)
-        return None if price is None else EXACT.multiply(signal.quantity, price)
+            price = self.reference.price(self.signal.action)
+        return None if price is None else EXACT.multiply(self.signal.quantity, price)
+
+    @property
+    def key(self) -> InstrumentKey:
+        """The instrument, as the exposure knows it."""
+        return InstrumentKey(self.signal.exchange, self.signal.symbol)
+
+    @property
+    def growth(self) -> Decimal:
+        """By how much the order raises what working orders may do; below 0 where it replaces a larger one."""
+        quantity = self.signal.quantity
+        return quantity if self.replaced is None else EXACT.subtract(quantity, self.replaced.leaves_quantity)
+
+    @property
+    def reducible(self) -> Decimal:
+        """How much of the strategy's position an order may take away, less what working orders may take already."""
+        holdings = self.exposure.strategy(self.signal.strategy).holdings
+        return holdings.get(self.key, NOTHING_HELD).reducible(self.signal.action)
+
+    @property
+    def is_reducing(self) -> bool:
+        """Whatever of our working orders fills, the strategy's position gets smaller and does not turn."""
+        return self.growth <= max(self.reducible, ZERO)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -90,9 +147,9 @@ class Refusal(msgspec.Struct, frozen=True):
 Check = Callable[[Case], Refusal | None]
 
 
-def find_refusal(case: Case) -> Refusal | None:
-    """The first reason to deny a signal, in a fixed order; None when it may become an order."""
-    for check in CHECKS:
+def find_refusal(case: Case, checks: Iterable[Check]) -> Refusal | None:
+    """The first reason to deny a signal, in the order of the checks; None when it may become an order."""
+    for check in checks:
         refusal = check(case)
         if refusal is not None:
             return refusal
@@ -160,16 +217,27 @@ def check_notional(case: Case) -> Refusal | None:
     return None
 
 
+def check_trading_state(case: Case) -> Refusal | None:
+    """The kill switch lets it pass."""
+    if case.trading_state is TradingState.ACTIVE:
+        return None
+    if case.trading_state is TradingState.HALTED:
+        return Refusal(Reason.TRADING_HALTED, "trading: expected active, was halted; a named person may resume it")
+    if case.is_reducing:
+        return None
+    return Refusal(Reason.TRADING_REDUCING, f"trading is reducing: {_reduction_text(case)}")
+
+
 def check_reduce_only(case: Case) -> Refusal | None:
-    """A reducing order is against the position and no larger than it."""
-    if not case.signal.reduce_only:
+    """A reducing order is against the position and no larger than what working orders leave of it."""
+    if not case.signal.reduce_only or case.is_reducing:
         return None
-    reducible = case.held_quantity if case.signal.action == "sell" else case.held_quantity.copy_negate()
-    if case.signal.quantity <= reducible:
-        return None
-    return Refusal(
-        Reason.REDUCE_ONLY, f"reduce_only {case.signal.action} {case.signal.quantity}, held {case.held_quantity}"
-    )
+    return Refusal(Reason.REDUCE_ONLY, f"reduce_only: {_reduction_text(case)}")
+
+
+def _reduction_text(case: Case) -> str:
+    reducible = max(case.reducible, ZERO)
+    return f"expected to {case.signal.action} up to {plain(reducible)}, was {plain(case.growth)}"
 
 
 def check_queue(case: Case) -> Refusal | None:
@@ -183,6 +251,7 @@ CHECKS: tuple[Check, ...] = (
     check_quantity,
     check_limit_price,
     check_expiry,
+    check_trading_state,
     check_reference,
     check_notional,
     check_reduce_only,

@@ -115,7 +115,7 @@ def test_cancel_follows_an_amendment_that_is_on_its_way() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"quantity": "0.005"}, "OFF_LOT"),
+        ({"quantity": "1.005"}, "OFF_LOT"),
         ({"quantity": "0.4"}, "INVALID_QUANTITY"),
         ({"quantity": "NaN"}, "INVALID_QUANTITY"),
         ({"limit_price": "100.05"}, "OFF_TICK"),

@@ -7,15 +7,40 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.executor_builders import NOW_NS, make_instrument, make_reference, make_signal
+from support.executor_builders import (
+    EXCHANGE,
+    NOW_NS,
+    STRATEGY,
+    SYMBOL,
+    make_instrument,
+    make_reference,
+    make_signal,
+)
 
 from common.clock import NS_PER_MS
 from common.errors import InvalidValueError
+from common.events.risk import TradingState
+from executor.exposure import Exposure
+from executor.positions import Position
 from executor.risk import CHECKS, Case, Reason, Reference, find_refusal
 
 REFERENCE_AGE_NS_MAX = 5_000 * NS_PER_MS
 MARKET = {"order_type": "market", "time_in_force": "ioc"}
 WIDE = {"max_quantity": Decimal("1e15"), "min_notional": Decimal(0), "max_notional": Decimal("1e15")}
+
+
+def make_exposure(held_quantity: str) -> Exposure:
+    """The strategy of `make_signal` holds this much."""
+    exposure = Exposure()
+    key = (STRATEGY, EXCHANGE, SYMBOL)
+    exposure.on_position(key, Position(), Position(quantity=Decimal(held_quantity)), Decimal(100), NOW_NS)
+    return exposure
+
+
+def reason_of(case: Case) -> Reason | None:
+    """Why a case is refused."""
+    refusal = find_refusal(case, CHECKS)
+    return None if refusal is None else refusal.reason
 
 
 def make_case(
@@ -24,6 +49,7 @@ def make_case(
     reference: Reference | dict[str, Any] | None = None,
     held_quantity: str = "0",
     waiting_count: int = 0,
+    trading_state: TradingState = TradingState.ACTIVE,
     **signal: Any,
 ) -> Case:
     """A signal that passes, with a fresh market; what is given changes the signal unless it has its own name."""
@@ -31,18 +57,13 @@ def make_case(
         signal=make_signal(**signal),
         instrument=make_instrument(**(instrument or {})),
         reference=make_reference(**(reference or {})) if isinstance(reference, dict | None) else reference,
-        held_quantity=Decimal(held_quantity),
+        exposure=make_exposure(held_quantity),
         waiting_count=waiting_count,
         waiting_count_max=10,
         reference_age_ns_max=REFERENCE_AGE_NS_MAX,
         now_ns=NOW_NS,
+        trading_state=trading_state,
     )
-
-
-def reason_of(case: Case) -> Reason | None:
-    """Why a case is refused."""
-    refusal = find_refusal(case)
-    return None if refusal is None else refusal.reason
 
 
 # Reason, just inside, just outside. The instrument: ticks of 0.1, lots of 0.01 up to 100, notional 10 to 20,000.
@@ -101,6 +122,12 @@ BOUNDARIES: list[tuple[Reason, dict[str, Any], dict[str, Any]]] = [
         {"reduce_only": True, "action": "buy", "held_quantity": "-1"},
         {"reduce_only": True, "action": "buy", "held_quantity": "1"},
     ),
+    (Reason.TRADING_HALTED, {}, {"trading_state": TradingState.HALTED}),
+    (
+        Reason.TRADING_REDUCING,
+        {"trading_state": TradingState.REDUCING, "action": "sell", "held_quantity": "1"},
+        {"trading_state": TradingState.REDUCING, "action": "sell", "held_quantity": "0.99"},
+    ),
     (Reason.QUEUE_FULL, {"waiting_count": 9}, {"waiting_count": 10}),
 ]
 
@@ -145,7 +172,7 @@ def test_reference_is_needed_for_a_limit_order_too() -> None:
 
 def test_refusal_says_what_was_expected_and_what_was_there() -> None:
     """A person reads it."""
-    refusal = find_refusal(make_case(quantity="1.011"))
+    refusal = find_refusal(make_case(quantity="1.011"), CHECKS)
 
     assert refusal is not None
     assert refusal.detail == "quantity: expected a multiple of 0.01, was 1.011"
@@ -156,6 +183,7 @@ FAULTS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.OFF_LOT, {"quantity": "1.011"}),
     (Reason.MISSING_LIMIT_PRICE, {"limit_price": None}),
     (Reason.EXPIRED, {"expires_ns": NOW_NS}),
+    (Reason.TRADING_HALTED, {"trading_state": TradingState.HALTED}),
     (Reason.STALE_REFERENCE, {"reference": {"timestamp_ns": 0}}),
     (Reason.ABOVE_MAX_NOTIONAL, {"instrument": {"max_notional": Decimal("0.01")}}),
     (Reason.REDUCE_ONLY, {"reduce_only": True}),
@@ -215,7 +243,7 @@ def test_whatever_the_amounts_are_there_is_a_verdict(
         action=action,
     )
 
-    if find_refusal(case) is None:
+    if reason_of(case) is None:
         assert 0 < quantity <= case.instrument.max_quantity
         assert quantity % case.instrument.lot_size == 0
         assert (limit_price is None) == (order_type == "market")
