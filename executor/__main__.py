@@ -21,7 +21,11 @@ def executor(config_path: Path | None, run_dir: str | None, assignments: tuple[s
     """
     config = load_config(config_path, run_dir, assignments)
     section = config.section("executor", ExecutorConfig)
-    sys.exit(run_process("executor", "executor", config, lambda process: ExecutorService(process, section)))
+
+    def reload() -> ExecutorConfig:
+        return load_config(config_path, run_dir, assignments).section("executor", ExecutorConfig)
+
+    sys.exit(run_process("executor", "executor", config, lambda process: ExecutorService(process, section, reload)))
 
 
 if __name__ == "__main__":

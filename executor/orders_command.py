@@ -21,23 +21,31 @@ from executor.service import JOURNAL_NAME
 @click.option(
     "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Newest orders to show; 0 = all."
 )
+@click.option("--at", "last_seq", type=click.IntRange(min=0), metavar="SEQ", help="As of this journal entry.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with signals, orders and positions.")
 @run_options
 def orders(
-    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, limit: int, as_json: bool
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    *,
+    limit: int,
+    last_seq: int | None,
+    as_json: bool,
 ) -> None:
     """Show signals, orders and positions as the executor's journal tells them.
 
     Reads DIR/state/journal.sqlite while the executor may be running. The exchange's own view is `tickpulse ledger`.
+    With --at the past is shown: the journal folded up to that entry and no further.
     """
     path = load_config(config_path, run_dir, assignments).run_directory().file("state", JOURNAL_NAME)
-    book, last_seq = fold(path)
-    view = describe(book, last_seq)
+    book, seq = fold(path, last_seq)
+    view = describe(book, seq)
     click.echo(json.dumps(view, indent=2) if as_json else _text(view, limit))
 
 
-def fold(path: Path) -> tuple[Book, int]:
-    """Rebuild the executor's state from its journal, and tell the number of the last entry.
+def fold(path: Path, last_seq: int | None = None) -> tuple[Book, int]:
+    """Rebuild the executor's state from its journal, up to an entry or its end, and tell the number of the last one.
 
     Raises:
         NotReadyError: There is no journal.
@@ -45,15 +53,17 @@ def fold(path: Path) -> tuple[Book, int]:
     """
     if not path.is_file():
         raise NotReadyError(f"journal {path}: no such file; has an executor run there? name another --run-dir")
-    book, last_seq = Book(), 0
+    book, folded_seq = Book(), 0
     connection = open_readonly(path)
     try:
         for seq, entry in read_entries(connection):
+            if last_seq is not None and seq > last_seq:
+                break
             book.apply(entry)
-            last_seq = seq
+            folded_seq = seq
     finally:
         connection.close()
-    return book, last_seq
+    return book, folded_seq
 
 
 def describe(book: Book, last_seq: int) -> dict[str, Any]:

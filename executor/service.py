@@ -1,17 +1,18 @@
 """The executor's sockets, journal file and loop. What to do is decided in `core`."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.errors import WireError
+from common.errors import ConfigError, WireError, WireFault
 from common.events.base import Message
 from common.events.market import Quote
+from common.events.risk import ControlAction, ControlAnswered, ControlRequested
 from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
 from common.events.venue import ExecutionReported
 from common.metrics import Latency
 from common.process import Process
-from common.sockets.transfer import Waiter, drain, offer, take_answer
+from common.sockets.transfer import Waiter, answer, drain, offer, take_answer, take_request
 from common.wire import codec
 from common.wire.subscriber import Subscriber
 from executor.config import ExecutorConfig
@@ -24,6 +25,7 @@ from executor.requests import Request
 JOURNAL_NAME = "journal.sqlite"
 # Frames of one channel per turn: a flood on one may delay the others by a few ms, not starve them.
 FRAMES_PER_TURN_MAX = 64
+COMMANDS_PER_TURN_MAX = 4
 # Without a gateway signals are taken all the same, and denied with the reason.
 PRICES_PATIENCE_NS = NS_PER_S
 # Events wait at most this long for the answer to the order that has just left.
@@ -33,8 +35,10 @@ DEFERRAL_MS = 1
 class ExecutorService:
     """Moves frames between the sockets and the deciding core."""
 
-    def __init__(self, process: Process, config: ExecutorConfig) -> None:
+    def __init__(self, process: Process, config: ExecutorConfig, reload: Callable[[], ExecutorConfig]) -> None:
+        """Prepare; `reload` reads the config anew."""
         self._process = process
+        self._reload = reload
         self._config = config
         self._clock = process.clock
         self._is_stopping = False
@@ -65,8 +69,9 @@ class ExecutorService:
         self._quote_stream = Subscriber([QUOTE_PATTERN], on_fault=process.faults.on("market"))
         self._quotes = sockets.connect_subscriber(process.endpoint("market"), self._quote_stream.prefixes())
         self._references = References()
-        self._waiter = Waiter(self._orders, self._signals, self._executions, self._quotes)
-        self._exchange_waiter = Waiter(self._orders, self._executions, self._quotes)
+        self._control = sockets.bind_router(process.endpoint("control"))
+        self._waiter = Waiter(self._orders, self._signals, self._executions, self._quotes, self._control)
+        self._exchange_waiter = Waiter(self._orders, self._executions, self._quotes, self._control)
         self._core = Executor(
             epoch=process.epoch,
             config=self._config,
@@ -87,6 +92,8 @@ class ExecutorService:
         ready = waiter.wait(0 if self._has_waiting_signals else pause_ms)
         if self._orders in ready and (frame := take_answer(self._orders)) is not None:
             self._on_answer_frame(frame)
+        if self._control in ready:
+            self._take_commands()
         if takes_signals and self._signals in ready:
             count = drain(self._signals, self._on_pushed_frame, FRAMES_PER_TURN_MAX)
             self._has_waiting_signals = count == FRAMES_PER_TURN_MAX
@@ -156,6 +163,33 @@ class ExecutorService:
         while self._waiting_events:
             self._events.publish(self._waiting_events.popleft())
 
+    def _take_commands(self) -> None:
+        for _ in range(COMMANDS_PER_TURN_MAX):
+            taken = take_request(self._control)
+            if taken is None:
+                return
+            envelope, frame = taken
+            try:
+                request = codec.decode(frame)
+                if not isinstance(request, ControlRequested):
+                    raise WireError(WireFault.UNEXPECTED, f"control: expected a command, was {request.topic()}")
+            except WireError as error:
+                self._drop("control", error)
+                continue
+            reply = self._obey(request, self._clock.now_ns())
+            self._process.log.warning(
+                "command", action=request.action, scope=request.scope, by=request.by, is_done=reply.is_done
+            )
+            answer(self._control, envelope, codec.encode(reply))
+
+    def _obey(self, request: ControlRequested, now_ns: int) -> ControlAnswered:
+        if request.action is ControlAction.RELOAD:
+            try:
+                self._core.set_limits(self._reload().risk)
+            except ConfigError as error:
+                return self._core.safety.report(request, now_ns, refusal=("INVALID_CONFIG", str(error)))
+        return self._core.on_control(request, now_ns)
+
     def _on_pushed_frame(self, frame: bytes) -> None:
         try:
             message = read_pushed(frame)
@@ -177,11 +211,11 @@ class ExecutorService:
 
     def _on_answer_frame(self, frame: bytes) -> None:
         try:
-            answer = codec.decode(frame)
+            message = codec.decode(frame)
         except WireError as error:
             self._drop("orders", error)
             return
-        self._core.on_answer(answer, self._clock.now_ns())
+        self._core.on_answer(message, self._clock.now_ns())
 
     def _on_execution_frame(self, frame: bytes) -> None:
         report = self._execution_reports.accept(frame)

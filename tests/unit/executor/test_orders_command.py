@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from support.executor_builders import NOW_NS, ExecutorHarness, make_denial, make_report
 
 from common.errors import ExitCode
+from common.money import plain
 from executor.entries import Entry, ExecutionTaken
 from executor.journal import SqliteJournal
 from executor.orders_command import orders
@@ -178,3 +179,20 @@ def test_reading_leaves_the_executor_alone(run_dir: Path, journal: SqliteJournal
     journal.append([make_denial("s-9")])
 
     assert "5 signals" in invoke(run_dir).output
+
+
+def test_past_is_shown_up_to_an_entry_and_no_further(run_dir: Path, journal: SqliteJournal) -> None:
+    """What was known then: the fold of the journal up to there."""
+    entries = make_entries()
+    journal.append(entries)
+    for count in range(len(entries) + 1):
+        view = msgspec.json.decode(invoke(run_dir, "--at", str(count), "--json").output)
+
+        life = ExecutorHarness(entries=entries[:count])
+        assert view["journal_seq"] == count
+        assert [order["status"] for order in view["orders"]] == [
+            order.status.value for order in life.book.orders.values()
+        ]
+        assert [position["quantity"] for position in view["positions"]] == [
+            plain(position.quantity) for position in life.book.positions.values()
+        ]
