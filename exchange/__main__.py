@@ -12,8 +12,16 @@ from exchange.service import ExchangeService
 
 
 @click.command(cls=Command)
+@click.option(
+    "--clear-halt",
+    "is_halt_cleared",
+    is_flag=True,
+    help="Place orders again after a halt, and accept the difference in the order count that caused it.",
+)
 @run_options
-def exchange(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...]) -> None:
+def exchange(
+    *, config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], is_halt_cleared: bool
+) -> None:
     """Place orders at the simulated venue, each at most once, and report executions.
 
     Binds the orders and executions channels and keeps its ledger in DIR/state/ledger.sqlite. The venue fills orders
@@ -21,7 +29,14 @@ def exchange(config_path: Path | None, run_dir: str | None, assignments: tuple[s
     """
     config = load_config(config_path, run_dir, assignments)
     section = config.section("exchange", ExchangeConfig)
-    sys.exit(run_process("exchange", "exchange", config, lambda process: ExchangeService(process, section)))
+    sys.exit(
+        run_process(
+            "exchange",
+            "exchange",
+            config,
+            lambda process: ExchangeService(process, section, is_halt_cleared=is_halt_cleared),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from typing import TypedDict, Unpack
 
 from common.events.base import DRAFT
 from common.events.trading import OrderStatus
-from common.events.venue import AnswerOutcome, CancelOrder, OrderAnswered, QueryOrder, SubmitOrder
+from common.events.venue import AnswerOutcome, CancelOrder, OrderAnswered, QueryOrder, ReplaceOrder, SubmitOrder
+
+OrderRequest = SubmitOrder | ReplaceOrder | CancelOrder | QueryOrder
 
 
 class OrderState(TypedDict, total=False):
@@ -15,11 +17,11 @@ class OrderState(TypedDict, total=False):
     venue_order_id: str | None
     filled_quantity: Decimal
     reason: str | None
-    detail: str
+    detail: str | None
 
 
 def make_answer(
-    request: SubmitOrder | CancelOrder | QueryOrder, now_ns: int, outcome: AnswerOutcome, **state: Unpack[OrderState]
+    request: OrderRequest, now_ns: int, outcome: AnswerOutcome, **state: Unpack[OrderState]
 ) -> OrderAnswered:
     """Write the draft of an answer, which carries the ids of its request."""
     return OrderAnswered(

@@ -17,3 +17,6 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     # Fills follow the ticks' own times, so looking once a ms changes no result and saves a wake-up for each tick.
     market_interval_ms: Positive = 1
     heartbeat_interval_ms: Positive = 100
+    # The dead-man's switch: an executor asks for its account each second, so this is ten times. 0: off.
+    silence_ms_max: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    on_silence: Literal["cancel", "leave"] = "cancel"  # what becomes of a silent executor's working orders

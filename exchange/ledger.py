@@ -13,10 +13,22 @@ from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from common.checkpoints import BackgroundCheckpoints
 from common.errors import ConfigError, FatalError
-from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
+from common.events.venue import ExecutionReported, ExecutionType, OrderAnswered, SubmitOrder
 from exchange import ledger_rows, ledger_schema
-from exchange.ledger_rows import INSERT_EXECUTION, INSERT_ORDER, SELECT_EXECUTIONS, SELECT_ORDERS, UPDATE_ORDER
-from exchange.records import RecordedOrder, check_numbers
+from exchange.ledger_rows import (
+    FIND_REPLACEMENT,
+    INSERT_EXECUTION,
+    INSERT_HALT,
+    INSERT_ORDER,
+    INSERT_REPLACEMENT,
+    SELECT_EXECUTIONS,
+    SELECT_HALTS,
+    SELECT_ORDERS,
+    UPDATE_ORDER,
+    UPDATE_TERMS,
+)
+from exchange.ports import ALL
+from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, order_after
 
 Synchronous = Literal["normal", "full"]
 P = ParamSpec("P")
@@ -24,8 +36,12 @@ T = TypeVar("T")
 
 _FIND = f"{SELECT_ORDERS} WHERE client_order_id = ?"
 # The condition in the words of the index `orders_open`, without which SQLite would read every order.
-_OPEN_ORDERS = f"{SELECT_ORDERS} WHERE status IN ('accepted', 'partially_filled') ORDER BY arrival_number"
+_OPEN_ORDERS = (
+    f"{SELECT_ORDERS} WHERE status IN ('accepted', 'partially_filled') AND arrival_number > ? "
+    "ORDER BY arrival_number LIMIT ?"
+)
 _ADD_REPEAT = "UPDATE orders SET submissions = submissions + 1 WHERE client_order_id = ?"
+_RECORD_EPOCH = "INSERT INTO sources VALUES (?, ?) ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch"
 _EXECUTIONS_FROM = f"{SELECT_EXECUTIONS} WHERE execution_number >= ? ORDER BY execution_number LIMIT ?"
 
 
@@ -84,12 +100,12 @@ class Ledger:
         return None if row is None else ledger_rows.order_from(row)
 
     @_or_fatal
-    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> None:
-        """Keep a new order with its first answer; a known id is a fault of the caller, and fatal."""
+    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
+        """Keep an order with its first answer, and tell whether it is new; a known id is left as it is."""
         if self._checkpoints.error is not None:
             raise self._checkpoints.error
         # One statement is one transaction; BEGIN and COMMIT around it would only cost two more.
-        self._connection.execute(INSERT_ORDER, ledger_rows.new_order_row(request, answer, now_ns))
+        return self._connection.execute(INSERT_ORDER, ledger_rows.new_order_row(request, answer, now_ns)).rowcount == 1
 
     @_or_fatal
     def record_repeat(self, client_order_id: str) -> None:
@@ -97,8 +113,10 @@ class Ledger:
         self._connection.execute(_ADD_REPEAT, (client_order_id,))
 
     @_or_fatal
-    def record_executions(self, executions: Sequence[ExecutionReported]) -> None:
-        """Keep reports and what they make of their orders, in one transaction.
+    def record_executions(
+        self, executions: Sequence[ExecutionReported], replacement: RecordedReplacement | None = None
+    ) -> None:
+        """Keep reports and what they make of their orders, in one transaction, with the replacement that they follow.
 
         Raises:
             FatalError: A number is skipped or repeated, an order is not known, or the file fails; nothing was kept.
@@ -106,6 +124,9 @@ class Ledger:
         check_numbers(executions, self._last_execution_number)
         with self._connection:  # commits, or rolls everything back
             self._connection.execute("BEGIN IMMEDIATE")
+            if replacement is not None:
+                self._connection.execute(INSERT_REPLACEMENT, ledger_rows.replacement_row(replacement))
+                self._connection.executemany(UPDATE_TERMS, self._new_terms(executions))
             self._connection.executemany(INSERT_EXECUTION, map(ledger_rows.execution_row, executions))
             changes = map(ledger_rows.order_change_row, executions)
             changed_count = self._connection.executemany(UPDATE_ORDER, changes).rowcount
@@ -114,15 +135,57 @@ class Ledger:
         self._last_execution_number += len(executions)
 
     @_or_fatal
+    def record_replacement(self, replacement: RecordedReplacement) -> None:
+        """Keep a replacement that was refused."""
+        self._connection.execute(INSERT_REPLACEMENT, ledger_rows.replacement_row(replacement))
+
+    @_or_fatal
+    def find_replacement(self, replace_id: str) -> RecordedReplacement | None:
+        """The replacement with this id."""
+        row = self._connection.execute(FIND_REPLACEMENT, (replace_id,)).fetchone()
+        return None if row is None else ledger_rows.replacement_from(row)
+
+    @_or_fatal
     def executions_from(self, number: int, count_max: int) -> list[ExecutionReported]:
         """At most so many reports from a number on, in order, as drafts."""
         rows = self._connection.execute(_EXECUTIONS_FROM, (number, count_max)).fetchall()
         return [ledger_rows.execution_from(row) for row in rows]
 
     @_or_fatal
-    def open_orders(self) -> list[RecordedOrder]:
-        """The orders that still work, in order of arrival."""
-        return [ledger_rows.order_from(row) for row in self._connection.execute(_OPEN_ORDERS).fetchall()]
+    def open_orders(self, after_number: int = 0, count_max: int = ALL) -> list[RecordedOrder]:
+        """The orders that still work, in order of arrival: at most so many of those after a number."""
+        rows = self._connection.execute(_OPEN_ORDERS, (after_number, count_max)).fetchall()
+        return [ledger_rows.order_from(row) for row in rows]
+
+    @_or_fatal
+    def order_counts(self) -> dict[str, int]:
+        """How many orders each source has submitted, repeats not counted."""
+        return dict(self._connection.execute("SELECT source, count(*) FROM orders GROUP BY source").fetchall())
+
+    @_or_fatal
+    def epochs(self) -> dict[str, int]:
+        """The newest life of each source that says which it is."""
+        return dict(self._connection.execute("SELECT source, epoch FROM sources").fetchall())
+
+    @_or_fatal
+    def record_epoch(self, source: str, epoch: int) -> None:
+        """Remember the newest life of a source."""
+        self._connection.execute(_RECORD_EPOCH, (source, epoch))
+
+    @_or_fatal
+    def halts(self) -> list[Halt]:
+        """Every halt there was, oldest first."""
+        return [ledger_rows.halt_from(row) for row in self._connection.execute(SELECT_HALTS).fetchall()]
+
+    @_or_fatal
+    def record_halt(self, halt: Halt) -> None:
+        """Remember that nothing new is placed until a person says so."""
+        self._connection.execute(INSERT_HALT, (halt.source, halt.order_count, halt.counted, halt.halted_ns))
+
+    @_or_fatal
+    def clear_halts(self, now_ns: int) -> None:
+        """A person says so."""
+        self._connection.execute("UPDATE halts SET cleared_ns = ? WHERE cleared_ns IS NULL", (now_ns,))
 
     def last_execution_number(self) -> int:
         """The newest execution; 0 before the first."""
@@ -133,6 +196,15 @@ class Ledger:
         """The newest arrival; 0 before the first."""
         row = self._connection.execute("SELECT max(arrival_number) FROM orders").fetchone()
         return row[0] or 0
+
+    def _new_terms(self, executions: Sequence[ExecutionReported]) -> list[tuple[object, ...]]:
+        orders = [(self.find(execution.client_order_id), execution) for execution in executions]
+        is_replaced = ExecutionType.REPLACED
+        return [
+            ledger_rows.terms_row(order_after(order, execution))
+            for order, execution in orders
+            if order is not None and execution.execution_type is is_replaced
+        ]
 
 
 def _open(path: Path, synchronous: Synchronous) -> sqlite3.Connection:

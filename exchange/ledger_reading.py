@@ -14,25 +14,32 @@ from exchange import ledger_schema
 
 _ORDERS = (
     "SELECT arrival_number, client_order_id, venue_order_id, exchange, symbol, side, order_type, quantity, "
-    "limit_price, time_in_force, answered_ns, outcome, reason, status, filled_quantity, submissions, correlation_id "
+    "limit_price, time_in_force, answered_ns, outcome, reason, status, filled_quantity, submissions, correlation_id, "
+    "source, working_quantity, working_limit_price "
     "FROM orders ORDER BY arrival_number"
 )
 _EXECUTIONS = (
     "SELECT execution_number, timestamp_ns, execution_type, client_order_id, venue_order_id, exchange, symbol, side, "
-    "quantity, price, fee, liquidity, filled_quantity, leaves_quantity, reason "
+    "quantity, price, fee, liquidity, filled_quantity, leaves_quantity, reason, corrects, order_quantity, limit_price, "
+    "replace_id "
     "FROM executions ORDER BY execution_number"
 )
 # Both tables are asked: the key of `orders` forbids a second order, but an execution of one would still betray it.
+# What stands after `#` numbers the orders that a venue made for one id because it had been told to forget it.
 _DUPLICATE_ORDERS = """
     SELECT count(*) FROM (
-        SELECT client_order_id FROM (
+        SELECT substr(client_order_id, 1, instr(client_order_id || '#', '#') - 1) AS id FROM (
             SELECT client_order_id, venue_order_id FROM orders WHERE venue_order_id IS NOT NULL
             UNION
             SELECT client_order_id, venue_order_id FROM executions
         )
-        GROUP BY client_order_id HAVING count(*) > 1
+        GROUP BY id HAVING count(*) > 1
     )
 """
+
+
+# A correction of a trade changes its price and fee, not how much was filled.
+_FILLS = {"trade": EXACT.add, "trade_cancel": EXACT.subtract}
 
 
 def read_ledger(path: Path) -> dict[str, Any]:
@@ -92,11 +99,13 @@ def _summarise(orders: list[dict[str, Any]], executions: list[dict[str, Any]], d
 def _sum_quantities(executions: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> dict[str, Decimal]:
     sums: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
     for row in executions:
-        sums[key(row)] = EXACT.add(sums[key(row)], Decimal(row["quantity"]))
+        if row["execution_type"] in _FILLS:
+            add = _FILLS[row["execution_type"]]
+            sums[key(row)] = add(sums[key(row)], Decimal(row["quantity"]))
     return sums
 
 
 def _is_overfilled(order: dict[str, Any], filled_by_order: dict[str, Decimal]) -> bool:
     # Compared with what was filled at all, since the quantity of a refused order need not be a number.
     filled = filled_by_order.get(order["client_order_id"], ZERO)
-    return filled > ZERO and not filled <= Decimal(order["quantity"])
+    return filled > ZERO and not filled <= Decimal(order["working_quantity"] or order["quantity"])

@@ -6,17 +6,18 @@ from pathlib import Path
 from common.errors import ConfigError
 
 LEDGER_NAME = "ledger.sqlite"  # in the state directory of a run
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION = "tickpulse ledger"
 
 # Amounts are TEXT: SQLite's REAL is a float, and money is none. The partial index makes a restart as fast with a
-# million finished orders as with none.
+# million finished orders as with none. No index keeps venue_order_id unique: the arrival number in it is.
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE orders (
         arrival_number INTEGER PRIMARY KEY,
         client_order_id TEXT NOT NULL UNIQUE,
-        venue_order_id TEXT UNIQUE,
+        venue_order_id TEXT,
+        source TEXT NOT NULL,
         exchange TEXT NOT NULL,
         symbol TEXT NOT NULL,
         side TEXT NOT NULL,
@@ -30,7 +31,10 @@ _TABLES = (
         status TEXT NOT NULL,
         filled_quantity TEXT NOT NULL,
         submissions INTEGER NOT NULL DEFAULT 1,
-        correlation_id TEXT
+        correlation_id TEXT,
+        working_quantity TEXT,
+        working_limit_price TEXT,
+        priority_ns INTEGER
     )""",
     "CREATE INDEX orders_open ON orders (arrival_number) WHERE status IN ('accepted', 'partially_filled')",
     """CREATE TABLE executions (
@@ -48,7 +52,28 @@ _TABLES = (
         liquidity TEXT,
         filled_quantity TEXT NOT NULL,
         leaves_quantity TEXT NOT NULL,
+        reason TEXT,
+        corrects INTEGER,
+        order_quantity TEXT,
+        limit_price TEXT,
+        replace_id TEXT
+    )""",
+    """CREATE TABLE replacements (
+        replace_id TEXT PRIMARY KEY,
+        client_order_id TEXT NOT NULL,
+        quantity TEXT NOT NULL,
+        limit_price TEXT NOT NULL,
+        answered_ns INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
         reason TEXT
+    )""",
+    "CREATE TABLE sources (source TEXT PRIMARY KEY, epoch INTEGER NOT NULL)",
+    """CREATE TABLE halts (
+        halted_ns INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        order_count INTEGER NOT NULL,
+        counted INTEGER NOT NULL,
+        cleared_ns INTEGER
     )""",
 )
 

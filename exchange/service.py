@@ -9,10 +9,13 @@ from common.errors import WireError, WireFault
 from common.events.base import DRAFT, Message
 from common.events.market import Tick, Ticks, Trade
 from common.events.venue import (
+    CancelAllOrders,
     CancelOrder,
     ExecutionReported,
     OrderAnswered,
+    QueryAccount,
     QueryOrder,
+    ReplaceOrder,
     RequestRefused,
     ResendExecutions,
     SubmitOrder,
@@ -23,7 +26,7 @@ from common.sockets.market import MarketChannel
 from common.sockets.transfer import Envelope, Waiter, answer, take_request
 from common.wire import codec
 from exchange.config import ExchangeConfig
-from exchange.desk import OrderDesk
+from exchange.desk import Alarm, OrderDesk
 from exchange.ledger import Ledger
 from exchange.ledger_schema import LEDGER_NAME
 from exchange.simulated.venue import SimulatedVenue
@@ -32,15 +35,16 @@ REQUESTS_PER_TURN_MAX = 64
 MARKET_FRAMES_PER_TURN_MAX = 2_000
 # Answers that wait for their simulated latency. Each belongs to a request in flight, of which an executor has one.
 DELAYED_ANSWERS_MAX = 10_000
-_REQUESTS = (SubmitOrder, CancelOrder, QueryOrder, ResendExecutions)
+_REQUESTS = (SubmitOrder, ReplaceOrder, CancelOrder, QueryOrder, CancelAllOrders, QueryAccount, ResendExecutions)
 
 
 class ExchangeService:
     """Moves frames between the sockets and the order desk."""
 
-    def __init__(self, process: Process, config: ExchangeConfig) -> None:
+    def __init__(self, process: Process, config: ExchangeConfig, *, is_halt_cleared: bool = False) -> None:
         self._process = process
         self._config = config
+        self._is_halt_cleared = is_halt_cleared
         self._clock = process.clock
         self._counts: Counter[str] = Counter()
         self._delayed: list[tuple[int, int, Envelope, bytes]] = []
@@ -54,7 +58,17 @@ class ExchangeService:
         process, sockets = self._process, self._process.sockets
         self._ledger = Ledger(process.run_directory.file("state", LEDGER_NAME), process.settings.run.synchronous)
         venue = SimulatedVenue(self._config.simulated, process.config.instruments())
-        self._desk = OrderDesk(venue, self._ledger)
+        if self._is_halt_cleared:
+            self._ledger.clear_halts(self._clock.now_ns())
+            process.log.warning("exchange_halt_cleared")
+        self._desk = OrderDesk(
+            venue,
+            self._ledger,
+            balances=self._config.simulated.balances,
+            silence_ns_max=self._config.silence_ms_max * NS_PER_MS,
+            on_silence=self._config.on_silence,
+            on_alarm=self._on_alarm,
+        )
         self._market = MarketChannel(
             sockets,
             market_endpoint=process.endpoint("market"),
@@ -83,6 +97,7 @@ class ExchangeService:
         if due_ns is not None and now_ns >= due_ns and not self._has_waiting_market:
             self._publish(self._desk.advance(now_ns))
         if now_ns >= self._next_heartbeat_ns:
+            self._publish(self._desk.check_silence(now_ns, self._clock.monotonic_ns()))
             self._executions.heartbeat(now_ns)
             self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
 
@@ -92,7 +107,7 @@ class ExchangeService:
 
     def counters(self) -> dict[str, int]:
         """What was asked, answered and executed."""
-        return {**self._counts, **self._market.counters()}
+        return {**self._counts, **self._desk.counters(), **self._market.counters()}
 
     def latencies(self) -> Mapping[str, Latency]:
         """None here: the executor measures the whole path."""
@@ -161,6 +176,9 @@ class ExchangeService:
     def _send(self, envelope: Envelope, frame: bytes) -> None:
         if not answer(self._requests, envelope, frame):
             self._counts["answers_undeliverable"] += 1
+
+    def _on_alarm(self, alarm: Alarm) -> None:
+        self._process.log.critical(alarm.event, detail=alarm.detail)
 
     def _on_market(self, message: Message) -> None:
         if not isinstance(message, Tick | Ticks | Trade):

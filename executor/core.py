@@ -74,7 +74,7 @@ class Executor:
     @property
     def is_recovered(self) -> bool:
         """Tell whether everything that was open at the start has been settled with the exchange."""
-        return self.dialogue.is_reconciled
+        return self.dialogue.account.is_reconciled
 
     def recover(self, now_ns: int) -> None:
         """Settle with the exchange what the journal does not know; no instruction is taken before that is done."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from common.clock import NS_PER_MS
 from common.errors import FatalError
 from common.events.base import Message
-from common.events.risk import Severity, TradingState
+from common.events.risk import TradingState
 from common.events.trading import OrderStatus, Signal
 from common.events.venue import (
     AccountReported,
@@ -25,9 +25,8 @@ from common.events.venue import (
     RequestRefused,
     ResendExecutions,
     SubmitOrder,
-    VenueOrder,
 )
-from executor import reconciliation
+from executor.account_watch import AccountWatch
 from executor.circuit_breaker import CircuitBreaker
 from executor.config import ExecutorConfig
 from executor.entries import (
@@ -37,10 +36,10 @@ from executor.entries import (
     OrderAbandoned,
     OrderAnswerTaken,
     OrderUnanswered,
-    OrderVanished,
 )
 from executor.facts import Facts
 from executor.orders import Order
+from executor.reconciliation import adopt_reported
 from executor.request_line import RequestLine
 from executor.requests import VOID_NS, Request, RequestWriter
 from executor.risk import FindReference, Reason
@@ -67,8 +66,7 @@ class ExchangeDialogue:
             pause_ms_max=config.retry_pause_ms_max,
         )
         self.circuit = CircuitBreaker(config.circuit, facts.publish)
-        self.is_reconciled = False
-        self.has_mismatch = False
+        self.account = AccountWatch(facts)
         self._never_sent: set[str] = set()
         self._asked_ns: int | None = None  # when the oldest question without an answer was asked
         self._facts = facts
@@ -81,7 +79,6 @@ class ExchangeDialogue:
         self._account_interval_ns = config.reconcile_interval_ms * NS_PER_MS
         self._next_account_ns = 0
         self._is_account_asked = False
-        self._open_orders: list[VenueOrder] = []
         self._is_resend_asked = False
         self._newest_ahead = 0
 
@@ -144,7 +141,7 @@ class ExchangeDialogue:
             self._counts["requests_unanswered"] += 1
             self.circuit.on_unanswered(now_ns)
             self._on_unanswered(request, now_ns)
-        if self.is_reconciled and now_ns >= self._next_account_ns and not len(self.line):
+        if self.account.is_reconciled and now_ns >= self._next_account_ns and not len(self.line):
             self._ask_for_account(now_ns)
         self.pump(now_ns)
 
@@ -388,8 +385,7 @@ class ExchangeDialogue:
         self._counts["executions"] += 1
         order = self._book.orders.get(report.client_order_id)
         if order is None:
-            self._facts.learn(reconciliation.adopt_reported(report, now_ns))
-            self._tell_adopted(report.client_order_id, now_ns)
+            self.account.adopt(adopt_reported(report, now_ns))
         was_unanswered = order is not None and order.is_unanswered
         if report.price is not None:
             self._counts["fills"] += 1
@@ -404,53 +400,15 @@ class ExchangeDialogue:
             return
         self._is_account_asked = True
         self._next_account_ns = now_ns + self._account_interval_ns
-        if not after_arrival_number:
-            self._open_orders = []
         self.line.push(self._requests.account(after_arrival_number, now_ns))
 
     def _on_account(self, report: AccountReported, now_ns: int) -> None:
         self._is_account_asked = False
-        self._open_orders += report.open_orders
         if report.last_number > self._book.last_execution_number:
             self.ask_for_executions(now_ns)
-            if not self.is_reconciled:
-                self._ask_for_account(now_ns)
-        elif report.last_number < self._book.last_execution_number:
-            if not self.is_reconciled:
-                self._ask_for_account(now_ns)  # what is new came while the report was on its way
-        elif report.is_complete:
-            self._reconcile(report, now_ns)
-        else:
-            self._ask_for_account(now_ns, self._open_orders[-1].arrival_number)
-
-    def _reconcile(self, report: AccountReported, now_ns: int) -> None:
-        self._counts["reconciliations"] += 1
-        self._book.exposure.take_balances(report.balances)
-        differences = reconciliation.compare(report, self._open_orders, self._book)
-        for theirs in differences.unknown:
-            self._facts.learn(reconciliation.adopt_working(theirs, now_ns))
-            self._tell_adopted(theirs.client_order_id, now_ns)
-        for ours in differences.missing:
-            self._counts["orders_vanished"] += 1
-            self._facts.learn(OrderVanished(now_ns, ours.client_order_id, Reason.MISSING_AT_EXCHANGE.value))
-            self._facts.alarm(
-                "ORDER_VANISHED",
-                Severity.CRITICAL,
-                ours.client_order_id,
-                "the exchange had it, does not list it any more, and has reported no end of it",
-                now_ns,
-            )
-        self.has_mismatch = bool(differences.positions or differences.cash)
-        for mismatch in differences.positions:
-            self._facts.alarm("POSITION_MISMATCH", Severity.CRITICAL, mismatch.subject, str(mismatch), now_ns)
-        for mismatch in differences.cash:
-            self._facts.alarm("CASH_MISMATCH", Severity.CRITICAL, mismatch.subject, str(mismatch), now_ns)
-        self.is_reconciled = True
-
-    def _tell_adopted(self, client_order_id: str, now_ns: int) -> None:
-        self._counts["orders_adopted"] += 1
-        detail = "the exchange has an order that this journal never intended; it is booked under the strategy `adopted`"
-        self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, client_order_id, detail, now_ns)
+        next_page = self.account.take(report, now_ns)
+        if next_page or not self.account.is_reconciled:
+            self._ask_for_account(now_ns, next_page)
 
 
 def _fenced() -> FatalError:

@@ -108,7 +108,7 @@ class Safety:
         if silent_ns > self._contact_lost_ns_max:
             detail = f"the exchange gateway has not answered for {silent_ns / NS_PER_MS:.0f} ms"
             self._stop(ALL, TradingState.HALTED, "contact:exchange", detail, now_ns)
-        if self._dialogue.has_mismatch:
+        if self._dialogue.account.has_mismatch:
             detail = "positions or cash differ from the exchange's account: see the alarms"
             self._stop(ALL, TradingState.HALTED, RECONCILIATION, detail, now_ns)
         self._enforce(now_ns)

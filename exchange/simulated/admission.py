@@ -4,25 +4,16 @@ Checks accept what is inside a range, so that NaN passes none of them.
 """
 
 from decimal import Decimal
-from typing import NamedTuple
 
 from common import money
-from common.events.venue import SubmitOrder
+from common.events.venue import ReplaceOrder, SubmitOrder
 from common.instruments import Instrument
 from common.money import EXACT, ZERO
+from exchange.refusals import Refusal
 from exchange.simulated.reasons import Reason
 
 
-class Refusal(NamedTuple):
-    """Why an order is not taken: a code for programs, a sentence for people."""
-
-    reason: Reason
-    detail: str
-
-
-def find_refusal(
-    request: SubmitOrder, instrument: Instrument, touch_price: Decimal | None, now_ns: int
-) -> Refusal | None:
+def find_refusal(request: SubmitOrder, instrument: Instrument, touch_price: Decimal | None) -> Refusal | None:
     """The first rule that an order breaks, None when it breaks none.
 
     Args:
@@ -30,20 +21,23 @@ def find_refusal(
         instrument: The one it names.
         touch_price: What the market asks for now, by which a market order's notional is judged; None when it shows
             nothing, and such an order is then bounded by its quantity alone.
-        now_ns: Wall time.
     """
     return (
-        _check_expiry(request, now_ns)
-        or _check_quantity(request.quantity, instrument)
+        _check_quantity(request.quantity, instrument)
         or _check_price(request, instrument)
-        or _check_notional(request, instrument, touch_price)
+        or _check_notional(
+            request.quantity, touch_price if request.limit_price is None else request.limit_price, instrument
+        )
     )
 
 
-def _check_expiry(request: SubmitOrder, now_ns: int) -> Refusal | None:
-    if request.expires_ns > now_ns:
-        return None
-    return Refusal(Reason.EXPIRED, f"expires_ns: expected later than {now_ns}, was {request.expires_ns}")
+def find_replace_refusal(request: ReplaceOrder, instrument: Instrument) -> Refusal | None:
+    """The first rule that the new terms of a limit order break."""
+    return (
+        _check_quantity(request.quantity, instrument)
+        or _check_limit(request.limit_price, instrument)
+        or _check_notional(request.quantity, request.limit_price, instrument)
+    )
 
 
 def _check_quantity(quantity: Decimal, instrument: Instrument) -> Refusal | None:
@@ -64,6 +58,10 @@ def _check_price(request: SubmitOrder, instrument: Instrument) -> Refusal | None
         return None if price is None else Refusal(Reason.PRICE_UNEXPECTED, "a market order has no limit_price")
     if price is None:
         return Refusal(Reason.PRICE_MISSING, "a limit order needs a limit_price")
+    return _check_limit(price, instrument)
+
+
+def _check_limit(price: Decimal, instrument: Instrument) -> Refusal | None:
     if not (money.is_bounded(price) and price > ZERO):
         return Refusal(Reason.PRICE_INVALID, "limit_price: expected a finite amount above 0, up to 15 decimals")
     if not money.is_multiple(price, instrument.tick_size):
@@ -71,11 +69,10 @@ def _check_price(request: SubmitOrder, instrument: Instrument) -> Refusal | None
     return None
 
 
-def _check_notional(request: SubmitOrder, instrument: Instrument, touch_price: Decimal | None) -> Refusal | None:
-    price = touch_price if request.limit_price is None else request.limit_price
+def _check_notional(quantity: Decimal, price: Decimal | None, instrument: Instrument) -> Refusal | None:
     if price is None:
         return None
-    notional = EXACT.multiply(price, request.quantity)
+    notional = EXACT.multiply(price, quantity)
     if notional < instrument.min_notional:
         return _off_range(Reason.NOTIONAL_TOO_SMALL, notional, f"at least {instrument.min_notional}")
     if notional > instrument.max_notional:

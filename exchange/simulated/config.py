@@ -21,10 +21,15 @@ class SimulatedVenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     response_latency_us: LatencyMicroseconds = 0  # delays answers only; 0, so that what is measured is our own time
     maker_fee_rate: Decimal = Decimal("0.0002")  # entry tier of large USDT futures venues; below 0 it is a rebate
     taker_fee_rate: Decimal = Decimal("0.0005")  # of the same price list
+    # What the account holds at the venue's beginning, per currency; empty: no account is kept, nothing runs out.
+    balances: dict[str, Decimal] = {}
     # Five times what Binance allows for one symbol. Restart time and the search for a cancelled order grow with it.
     open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
 
     def __post_init__(self) -> None:
+        for currency, balance in self.balances.items():
+            if not money.is_bounded(balance):
+                raise ValueError(f"balances.{currency}: expected a finite decimal up to 1e15, was {str(balance)[:40]}")
         for field in ("maker_fee_rate", "taker_fee_rate"):
             rate = getattr(self, field)
             is_fit = rate.is_finite() and abs(rate) <= FEE_RATE_MAX

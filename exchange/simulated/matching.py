@@ -84,13 +84,17 @@ class Matcher:
         """Send an order on its way."""
         insort(self._waiting, order, key=arrival)
 
-    def cancel(self, order: VenueOrder, now_ns: int) -> None:
+    def cancel(self, order: VenueOrder, reason: str, now_ns: int) -> None:
         """Take back a working order, wherever it is."""
+        self.withdraw(order)
+        self._end(order, ExecutionType.CANCELLED, reason, now_ns)
+
+    def withdraw(self, order: VenueOrder) -> None:
+        """Take a working order out of its line."""
         if order in self._waiting:
             self._waiting.remove(order)
         else:
             self._queue_of(order).remove(order)
-        self._end(order, ExecutionType.CANCELLED, Reason.CANCEL_REQUESTED, now_ns)
 
     def touch_price(self, side: Side) -> Decimal | None:
         """What a taker of this side would pay; None when the market shows nothing."""
@@ -163,7 +167,7 @@ class Matcher:
         order.fill(quantity)
         self._reports.write_trade(order, quantity, price, liquidity, now_ns)
 
-    def _end(self, order: VenueOrder, execution_type: ExecutionType, reason: Reason, now_ns: int) -> None:
+    def _end(self, order: VenueOrder, execution_type: ExecutionType, reason: str, now_ns: int) -> None:
         order.is_working = False
         self._reports.write_end(order, execution_type, reason, now_ns)
 

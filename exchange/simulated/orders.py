@@ -14,7 +14,7 @@ from exchange.records import RecordedOrder
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class VenueOrder:
-    """One order. `number` is its time priority; it meets the market from `active_ns` on, while `is_working`."""
+    """One order. It meets the market from `active_ns` on, which is its time priority, while `is_working`."""
 
     number: int
     client_order_id: str
@@ -58,12 +58,17 @@ class VenueOrder:
         return price <= self.limit_price if self.side == "buy" else price >= self.limit_price
 
 
+def venue_order_id(number: int) -> str:
+    """The venue's name for its n-th order."""
+    return f"sim-{number}"
+
+
 def open_order(request: SubmitOrder, instrument: Instrument, number: int, active_ns: int) -> VenueOrder:
     """The order that a submission becomes."""
     return VenueOrder(
         number=number,
         client_order_id=request.client_order_id,
-        venue_order_id=f"sim-{number}",
+        venue_order_id=venue_order_id(number),
         instrument=instrument,
         side=request.side,
         order_type=request.order_type,
@@ -80,12 +85,12 @@ def restored_order(recorded: RecordedOrder, instrument: Instrument, active_ns: i
     return VenueOrder(
         number=recorded.arrival_number,
         client_order_id=recorded.client_order_id,
-        venue_order_id=recorded.venue_order_id or f"sim-{recorded.arrival_number}",
+        venue_order_id=recorded.venue_order_id or venue_order_id(recorded.arrival_number),
         instrument=instrument,
         side=terms.side,
         order_type=terms.order_type,
-        quantity=terms.quantity,
-        limit_price=terms.limit_price,
+        quantity=recorded.quantity,
+        limit_price=recorded.limit_price,
         time_in_force=terms.time_in_force,
         active_ns=active_ns,
         filled_quantity=recorded.filled_quantity,
@@ -97,11 +102,11 @@ def arrival(order: VenueOrder) -> tuple[int, int]:
     return order.active_ns, order.number
 
 
-def priority(order: VenueOrder) -> tuple[Decimal, int]:
-    """Sorts the best price first, and the earlier order first at the same price."""
+def priority(order: VenueOrder) -> tuple[Decimal, int, int]:
+    """Sorts the best price first, and at the same price what became active earlier."""
     price = order.resting_price
     # copy_negate, because unary minus would round to 28 digits.
-    return (price.copy_negate() if order.side == "buy" else price), order.number
+    return (price.copy_negate() if order.side == "buy" else price), order.active_ns, order.number
 
 
 class OrderQueue:

@@ -7,7 +7,6 @@ class Reason(enum.StrEnum):
     """The codes in `reason` of answers and execution reports."""
 
     INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"
-    EXPIRED = "EXPIRED"
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
     QUANTITY_INVALID = "QUANTITY_INVALID"
     QUANTITY_OFF_LOT = "QUANTITY_OFF_LOT"
@@ -20,7 +19,9 @@ class Reason(enum.StrEnum):
     NOTIONAL_TOO_SMALL = "NOTIONAL_TOO_SMALL"
     NOTIONAL_TOO_LARGE = "NOTIONAL_TOO_LARGE"
 
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    FAULT_INJECTED = "FAULT_INJECTED"  # by the fault plan
+    TRADE_CANCELLED = "TRADE_CANCELLED"  # the same
+
     NO_LIQUIDITY = "NO_LIQUIDITY"  # a market order found less than it asked for
     IOC_REMAINDER = "IOC_REMAINDER"
     FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"

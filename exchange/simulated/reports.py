@@ -49,6 +49,28 @@ class ReportWriter:
         )
         self._reports.append(report)
 
+    def write_replaced(self, order: VenueOrder, replace_id: str, now_ns: int) -> None:
+        """Report that an order has other terms."""
+        self.last_number += 1
+        report = ExecutionReported(
+            **DRAFT,
+            timestamp_ns=now_ns,
+            exchange=order.instrument.exchange,
+            symbol=order.instrument.symbol,
+            execution_number=self.last_number,
+            execution_type=ExecutionType.REPLACED,
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            side=order.side,
+            quantity=ZERO,
+            filled_quantity=order.filled_quantity,
+            leaves_quantity=order.leaves_quantity,
+            order_quantity=order.quantity,
+            limit_price=order.limit_price,
+            replace_id=replace_id,
+        )
+        self._reports.append(report)
+
     def write_end(self, order: VenueOrder, execution_type: ExecutionType, reason: str, now_ns: int) -> None:
         """Report that the rest of an order will not trade.
 

@@ -14,16 +14,17 @@ from common.clock import NS_PER_US
 from common.errors import ConfigError
 from common.events.market import Tick, Ticks, Trade
 from common.events.trading import OrderStatus
-from common.events.venue import AnswerOutcome, CancelOrder, ExecutionReported, OrderAnswered, SubmitOrder
+from common.events.venue import AnswerOutcome, ExecutionReported, OrderAnswered, ReplaceOrder, SubmitOrder
 from common.instruments import InstrumentTable
 from common.money import ZERO
 from exchange.answers import make_answer
-from exchange.records import RecordedOrder
-from exchange.simulated.admission import Refusal, find_refusal
+from exchange.records import RecordedOrder, keeps_place
+from exchange.refusals import GatewayReason, Refusal
+from exchange.simulated import admission
 from exchange.simulated.config import SimulatedVenueConfig
 from exchange.simulated.fees import FeeSchedule
 from exchange.simulated.matching import Matcher
-from exchange.simulated.orders import VenueOrder, arrival, open_order, restored_order
+from exchange.simulated.orders import VenueOrder, arrival, open_order, restored_order, venue_order_id
 from exchange.simulated.reasons import Reason
 from exchange.simulated.reports import ReportWriter
 
@@ -58,21 +59,17 @@ class SimulatedVenue:
             matcher = self._matchers.get((recorded.terms.exchange, recorded.terms.symbol))
             if matcher is None:
                 raise ConfigError(_missing_instrument(recorded))
-            active_ns = recorded.answered_ns + self._entry_latency_ns
+            entered_ns = recorded.answered_ns if recorded.priority_ns is None else recorded.priority_ns
+            active_ns = entered_ns + self._entry_latency_ns
             self._enter(restored_order(recorded, matcher.instrument, active_ns), matcher)
 
     def open_orders(self) -> list[VenueOrder]:
         """The working orders, in order of arrival."""
         return [order for order in self._orders.values() if order.is_working]
 
-    def submit(self, request: SubmitOrder, now_ns: int) -> OrderAnswered:
-        """Take or refuse an order. The caller vouches that this client_order_id is new.
-
-        A market order of any time in force but fok is treated as ioc: what is shown is filled, the rest expires.
-        Every submission has a number, the refused ones too, so that numbers here and in the ledger are the same.
-        """
-        self._last_order_number += 1
-        refusal = self._find_refusal(request, now_ns)
+    def decide(self, request: SubmitOrder, now_ns: int) -> OrderAnswered:
+        """Say whether an order will be taken, and under which id; nothing is done yet."""
+        refusal = self._find_refusal(request)
         if refusal is not None:
             return make_answer(
                 request,
@@ -82,23 +79,60 @@ class SimulatedVenue:
                 reason=refusal.reason,
                 detail=refusal.detail,
             )
-        matcher = self._matchers[request.exchange, request.symbol]
-        active_ns = now_ns + self._entry_latency_ns
-        order = open_order(request, matcher.instrument, self._last_order_number, active_ns)
-        self._enter(order, matcher)
-        return _answer_done(request, now_ns, order, OrderStatus.ACCEPTED)
+        return make_answer(
+            request,
+            now_ns,
+            AnswerOutcome.ACCEPTED,
+            status=OrderStatus.ACCEPTED,
+            venue_order_id=venue_order_id(self._last_order_number + 1),
+            filled_quantity=ZERO,
+        )
 
-    def cancel(self, request: CancelOrder, now_ns: int) -> OrderAnswered:
+    def enter(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> None:
+        """Take an order as it was decided. The caller vouches that this client_order_id is new.
+
+        A market order of any time in force but fok is treated as ioc: what is shown is filled, the rest expires.
+        Every submission has a number, the refused ones too, so that numbers here and in the ledger are the same.
+        """
+        self._last_order_number += 1
+        if answer.outcome is AnswerOutcome.ACCEPTED:
+            matcher = self._matchers[request.exchange, request.symbol]
+            active_ns = now_ns + self._entry_latency_ns
+            self._enter(open_order(request, matcher.instrument, self._last_order_number, active_ns), matcher)
+
+    def find_replace_refusal(self, request: ReplaceOrder) -> Refusal | None:
+        """The first rule of the instrument that the new terms break."""
+        return admission.find_replace_refusal(request, self._matchers[request.exchange, request.symbol].instrument)
+
+    def replace(self, request: ReplaceOrder, now_ns: int) -> None:
+        """Give a working order other terms, at once; the report comes with the next call for reports.
+
+        One that only shrinks stays where it is. Any other takes its way to the market again, like a new order, and
+        lines up behind what is there then; until it arrives nothing fills it.
+        """
+        order = self._orders[request.client_order_id]
+        matcher = self._matcher_of(order)
+        is_shrinking = keeps_place(order, request.quantity, request.limit_price)
+        if not is_shrinking:
+            matcher.withdraw(order)
+        order.quantity, order.limit_price = request.quantity, request.limit_price
+        self._reports.write_replaced(order, request.replace_id, now_ns)
+        if not is_shrinking:
+            order.active_ns = now_ns + self._entry_latency_ns
+            self._enter(order, matcher)
+
+    def cancel(self, client_order_id: str, now_ns: int, reason: str = GatewayReason.CANCEL_REQUESTED) -> bool:
         """Take back what is left of a working order, at once; the report comes with the next call for reports.
 
-        An order that is filled by now is not working any more: NOT_FOUND, like one that never was.
+        Returns:
+            Whether it was still working; one that is filled by now is not.
         """
         self._activate_due(now_ns)
-        order = self._orders.get(request.client_order_id)
+        order = self._orders.get(client_order_id)
         if order is None or not order.is_working:
-            return make_answer(request, now_ns, AnswerOutcome.NOT_FOUND)
-        self._matcher_of(order).cancel(order, now_ns)
-        return _answer_done(request, now_ns, order, OrderStatus.CANCELLED)
+            return False
+        self._matcher_of(order).cancel(order, reason, now_ns)
+        return True
 
     def on_tick(self, tick: Tick) -> list[ExecutionReported]:
         """Apply a tick; one of an instrument that is not in the table changes nothing."""
@@ -162,13 +196,13 @@ class SimulatedVenue:
                 self._orders.pop(report.client_order_id, None)
         return reports
 
-    def _find_refusal(self, request: SubmitOrder, now_ns: int) -> Refusal | None:
+    def _find_refusal(self, request: SubmitOrder) -> Refusal | None:
         matcher = self._matchers.get((request.exchange, request.symbol))
         if matcher is None:
             return Refusal(Reason.INSTRUMENT_UNKNOWN, f"{request.exchange}.{request.symbol} is not traded here")
         if len(self._orders) >= self._open_orders_max:
             return Refusal(Reason.TOO_MANY_ORDERS, f"at most {self._open_orders_max} orders may be open")
-        return find_refusal(request, matcher.instrument, matcher.touch_price(request.side), now_ns)
+        return admission.find_refusal(request, matcher.instrument, matcher.touch_price(request.side))
 
     def _enter(self, order: VenueOrder, matcher: Matcher) -> None:
         self._orders[order.client_order_id] = order
@@ -177,19 +211,6 @@ class SimulatedVenue:
 
     def _matcher_of(self, order: VenueOrder) -> Matcher:
         return self._matchers[order.instrument.exchange, order.instrument.symbol]
-
-
-def _answer_done(
-    request: SubmitOrder | CancelOrder, now_ns: int, order: VenueOrder, status: OrderStatus
-) -> OrderAnswered:
-    return make_answer(
-        request,
-        now_ns,
-        AnswerOutcome.ACCEPTED,
-        status=status,
-        venue_order_id=order.venue_order_id,
-        filled_quantity=order.filled_quantity,
-    )
 
 
 def _missing_instrument(recorded: RecordedOrder) -> str:

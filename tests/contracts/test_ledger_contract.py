@@ -102,14 +102,19 @@ def test_market_order_is_kept_without_a_price(ledger: OrderLedger) -> None:
     assert found.terms.limit_price is None
 
 
-def test_second_submission_of_a_known_id_is_fatal(ledger: OrderLedger) -> None:
-    """The ledger itself refuses to hold two orders for one id, whatever the desk does."""
-    record_order(ledger)
+def test_second_submission_of_a_known_id_changes_nothing_and_uses_no_number(ledger: OrderLedger) -> None:
+    """The ledger itself holds no two orders for one id, whatever the desk does, and says that it knew the first."""
+    first, second = make_submit(), make_submit(quantity="2")
 
-    with pytest.raises(FatalError):
-        record_order(ledger, number=2)
+    was_new = ledger.record_submission(first, make_answer(first), NOW_NS)
+    is_new = ledger.record_submission(second, make_answer(second, venue_order_id="sim-2"), NOW_NS + 1)
+    record_order(ledger, "order-2", 2)
 
-    assert ledger.last_order_number() == 1
+    found = ledger.find("order-1")
+    assert (was_new, is_new) == (True, False)
+    assert found is not None
+    assert (found.quantity, found.venue_order_id, found.answered_ns) == (1, "sim-1", NOW_NS)
+    assert ledger.last_order_number() == 2
 
 
 def test_repeats_are_counted(ledger: OrderLedger) -> None:

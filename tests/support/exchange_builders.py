@@ -11,11 +11,14 @@ from common.events.market import TICK_DTYPE, Tick, Ticks, Trade
 from common.events.trading import OrderStatus
 from common.events.venue import (
     AnswerOutcome,
+    CancelAllOrders,
     CancelOrder,
     ExecutionReported,
     ExecutionType,
     OrderAnswered,
+    QueryAccount,
     QueryOrder,
+    ReplaceOrder,
     ResendExecutions,
     SubmitOrder,
 )
@@ -27,6 +30,15 @@ NOW_NS = 1_700_000_000_000_000_000
 EXCHANGE = "simulated"
 SYMBOL = "BTC/USDT"
 NEVER_NS = 1 << 62
+_EXECUTION_AMOUNTS = (
+    "quantity",
+    "price",
+    "fee",
+    "filled_quantity",
+    "leaves_quantity",
+    "order_quantity",
+    "limit_price",
+)
 
 
 def make_instrument(**changes: Any) -> Instrument:
@@ -68,22 +80,56 @@ def make_submit(client_order_id: str = "order-1", **changes: Any) -> SubmitOrder
     for name in ("quantity", "limit_price"):
         if isinstance(fields[name], str):
             fields[name] = Decimal(fields[name])
-    return SubmitOrder(**DRAFT, **fields)
+    return SubmitOrder(**{**DRAFT, **fields})
+
+
+def submit(venue: SimulatedVenue, request: SubmitOrder, now_ns: int) -> OrderAnswered:
+    """What the desk does with a new order, without a ledger."""
+    answer = venue.decide(request, now_ns)
+    venue.enter(request, answer, now_ns)
+    return answer
+
+
+def make_replace(client_order_id: str = "order-1", **changes: Any) -> ReplaceOrder:
+    """Other terms for the order that `make_submit` makes: 2 at 100; amounts may be given as text."""
+    fields = {
+        **_request_fields("replace", client_order_id),
+        "replace_id": "replace-1",
+        "quantity": "2",
+        "limit_price": "100",
+        "expires_ns": NEVER_NS,
+        **changes,
+    }
+    for name in ("quantity", "limit_price"):
+        if isinstance(fields[name], str):
+            fields[name] = Decimal(fields[name])
+    return ReplaceOrder(**{**DRAFT, **fields})
+
+
+def make_cancel_all(**changes: Any) -> CancelAllOrders:
+    """A mass cancel of everything."""
+    return CancelAllOrders(**{**DRAFT, "timestamp_ns": NOW_NS, "request_id": "cancel-all", **changes})
+
+
+def make_query_account(**changes: Any) -> QueryAccount:
+    """A question for the account."""
+    return QueryAccount(**{**DRAFT, "timestamp_ns": NOW_NS, "request_id": "account-1", **changes})
 
 
 def make_cancel(client_order_id: str = "order-1", **changes: Any) -> CancelOrder:
     """A cancel of the order that `make_submit` makes."""
-    return CancelOrder(**DRAFT, **{**_request_fields("cancel", client_order_id), **changes})
+    return CancelOrder(**{**DRAFT, **_request_fields("cancel", client_order_id), **changes})
 
 
 def make_query(client_order_id: str = "order-1", **changes: Any) -> QueryOrder:
     """A question about the order that `make_submit` makes."""
-    return QueryOrder(**DRAFT, **{**_request_fields("query", client_order_id), **changes})
+    return QueryOrder(**{**DRAFT, **_request_fields("query", client_order_id), **changes})
 
 
-def make_resend(from_number: int = 1) -> ResendExecutions:
+def make_resend(from_number: int = 1, **changes: Any) -> ResendExecutions:
     """A question for executions."""
-    return ResendExecutions(**DRAFT, timestamp_ns=NOW_NS, request_id="resend-1", from_number=from_number)
+    fields = {"timestamp_ns": NOW_NS, "request_id": "resend-1", "from_number": from_number}
+    return ResendExecutions(**{**DRAFT, **fields, **changes})
 
 
 def make_tick(**changes: Any) -> Tick:
@@ -166,8 +212,8 @@ def make_execution(execution_number: int = 1, **changes: Any) -> ExecutionReport
         "leaves_quantity": "0.6",
         **changes,
     }
-    for name in ("quantity", "price", "fee", "filled_quantity", "leaves_quantity"):
-        if isinstance(fields[name], str):
+    for name in _EXECUTION_AMOUNTS:
+        if isinstance(fields.get(name), str):
             fields[name] = Decimal(fields[name])
     return ExecutionReported(**DRAFT, **fields)
 

@@ -29,7 +29,7 @@ from executor.config import ExecutorConfig
 from executor.core import Executor
 from executor.intake import read_pushed
 from executor.references import QUOTE_PATTERN, References
-from executor.request_line import Request
+from executor.requests import Request
 from gateway.config import SyntheticConfig
 from gateway.feeds.synthetic import SyntheticFeed
 from gateway.normaliser import Normaliser

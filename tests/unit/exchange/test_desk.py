@@ -30,6 +30,7 @@ from common.events.venue import (
     SubmitOrder,
 )
 from exchange.desk import OrderDesk
+from exchange.records import RecordedReplacement
 from exchange.simulated.venue import SimulatedVenue
 
 
@@ -40,15 +41,17 @@ class DyingLedger(MemoryLedger):
         super().__init__()
         self.is_dead = False
 
-    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> None:
+    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
         """Keep it, or die."""
         self._check_alive()
-        super().record_submission(request, answer, now_ns)
+        return super().record_submission(request, answer, now_ns)
 
-    def record_executions(self, executions: Sequence[ExecutionReported]) -> None:
+    def record_executions(
+        self, executions: Sequence[ExecutionReported], replacement: RecordedReplacement | None = None
+    ) -> None:
         """Keep them, or die."""
         self._check_alive()
-        super().record_executions(executions)
+        super().record_executions(executions, replacement)
 
     def _check_alive(self) -> None:
         if self.is_dead:
@@ -312,7 +315,7 @@ def test_venue_that_does_not_end_a_cancelled_order_is_fatal() -> None:
     venue = make_venue()
     desk = make_desk(venue=venue)
     ask(desk, make_submit())
-    venue.cancel(make_cancel(), NOW_NS)
+    venue.cancel("order-1", NOW_NS)
     venue.advance(NOW_NS)
 
     with pytest.raises(FatalError, match="restart to rebuild"):

@@ -15,6 +15,7 @@ from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome, CancelOrder, ExecutionReported, OrderAnswered, SubmitOrder
 from common.instruments import InstrumentTable
 from exchange.desk import OrderDesk
+from exchange.records import RecordedReplacement
 from exchange.simulated.config import SimulatedVenueConfig
 from exchange.simulated.venue import SimulatedVenue
 
@@ -44,15 +45,17 @@ class MortalLedger(MemoryLedger):
 
     dies_at_next_write = False
 
-    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> None:
+    def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
         """Keep it, or die."""
         self._live_or_die()
-        super().record_submission(request, answer, now_ns)
+        return super().record_submission(request, answer, now_ns)
 
-    def record_executions(self, executions: Sequence[ExecutionReported]) -> None:
+    def record_executions(
+        self, executions: Sequence[ExecutionReported], replacement: RecordedReplacement | None = None
+    ) -> None:
         """Keep them, or die."""
         self._live_or_die()
-        super().record_executions(executions)
+        super().record_executions(executions, replacement)
 
     def _live_or_die(self) -> None:
         if self.dies_at_next_write:

@@ -116,10 +116,10 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     Ledger(path).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+        connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
         connection.commit()
 
-    with pytest.raises(ConfigError, match="expected schema version 1, was 2"):
+    with pytest.raises(ConfigError, match="expected schema version 2, was 3"):
         Ledger(path)
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.exchange_builders import NOW_NS, make_submit, make_tick, make_trade, make_venue
+from support.exchange_builders import NOW_NS, make_submit, make_tick, make_trade, make_venue, submit
 
 from common.events.venue import ExecutionReported
 from common.money import plain
@@ -16,7 +16,7 @@ def make_resting(*orders: dict[str, Any]) -> SimulatedVenue:
     venue = make_venue(maker_fee_rate=Decimal("-0.001"))
     venue.on_tick(make_tick())
     for number, changes in enumerate(orders, start=1):
-        venue.submit(make_submit(f"order-{number}", **changes), NOW_NS)
+        submit(venue, make_submit(f"order-{number}", **changes), NOW_NS)
     assert venue.advance(NOW_NS) == []
     return venue
 

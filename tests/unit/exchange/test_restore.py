@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.exchange_builders import NOW_NS, make_instrument, make_submit, make_tick, make_venue
+from support.exchange_builders import NOW_NS, make_instrument, make_submit, make_tick, make_venue, submit
 
 from common.errors import ConfigError
 from common.events.trading import OrderStatus
@@ -18,10 +18,13 @@ LATENCY_NS = 1_000_000
 
 def make_recorded(number: int = 1, filled_quantity: str = "0", **terms: Any) -> RecordedOrder:
     """An order that was open when the last life ended."""
+    request = make_submit(**terms)
     return RecordedOrder(
         arrival_number=number,
         client_order_id=f"order-{number}",
-        terms=terms_of(make_submit(**terms)),
+        terms=terms_of(request),
+        quantity=request.quantity,
+        limit_price=request.limit_price,
         answered_ns=NOW_NS,
         outcome=AnswerOutcome.ACCEPTED,
         status=OrderStatus.ACCEPTED,
@@ -52,7 +55,7 @@ def test_resting_order_survives_with_what_is_left_of_it() -> None:
 def test_restored_orders_keep_their_time_priority() -> None:
     """The order that came first is filled first, as before the restart; new ones line up behind."""
     venue = make_restored(make_recorded(2), make_recorded(5))
-    answer = venue.submit(make_submit("new"), NOW_NS)
+    answer = submit(venue, make_submit("new"), NOW_NS)
     venue.advance(NOW_NS + LATENCY_NS)
 
     reports = venue.on_tick(make_tick(timestamp_ns=NOW_NS + LATENCY_NS, bid=98.0, ask=99.0, ask_size=3.0))

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from support.exchange_builders import NOW_NS, make_submit, make_tick, make_venue
+from support.exchange_builders import NOW_NS, make_submit, make_tick, make_venue, submit
 
 from common.events.venue import ExecutionReported, ExecutionType
 from common.money import plain
@@ -21,7 +21,7 @@ def make_market(**tick: Any) -> SimulatedVenue:
 
 def place(venue: SimulatedVenue, client_order_id: str = "order-1", **changes: Any) -> list[ExecutionReported]:
     """Submit an order and let it become active."""
-    venue.submit(make_submit(client_order_id, **changes), NOW_NS)
+    submit(venue, make_submit(client_order_id, **changes), NOW_NS)
     return venue.advance(NOW_NS)
 
 

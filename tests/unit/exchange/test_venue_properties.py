@@ -14,6 +14,7 @@ from support.exchange_builders import (
     make_tick,
     make_ticks,
     make_trade,
+    submit,
 )
 from support.memory_ledger import MemoryLedger
 
@@ -104,9 +105,9 @@ def take_step(venue: SimulatedVenue, now_ns: int, step: Step) -> list[ExecutionR
     """Give one step to the venue."""
     match step:
         case SubmitOrder():
-            venue.submit(step, now_ns)
+            submit(venue, step, now_ns)
         case CancelOrder():
-            venue.cancel(step, now_ns)
+            venue.cancel(step.client_order_id, now_ns)
             return venue.advance(now_ns)
         case Tick():
             return venue.on_tick(step)
@@ -253,7 +254,7 @@ def test_batch_has_the_effect_of_its_ticks_one_by_one(script: list[SubmitOrder |
     for index, chunk in enumerate([*script, *probes]):
         if isinstance(chunk, SubmitOrder):
             order = make_submit(**{**fields_of(chunk), "client_order_id": f"order-{index}"})
-            assert apart.submit(order, now_ns) == packed.submit(order, now_ns)
+            assert submit(apart, order, now_ns) == submit(packed, order, now_ns)
             continue
         messages = []
         for tick in chunk:
@@ -289,4 +290,4 @@ def test_restored_venue_has_the_same_open_orders_and_numbers(script: Script) -> 
 
     assert [state_of(order) for order in restored.open_orders()] == [state_of(order) for order in venue.open_orders()]
     probe = make_submit("probe")
-    assert restored_desk.handle(probe, now_ns) == venue.submit(probe, now_ns)
+    assert restored_desk.handle(probe, now_ns) == submit(venue, probe, now_ns)
