@@ -25,7 +25,7 @@ from common.ids import make_client_order_id
 from common.money import EXACT, ZERO
 from executor.book import Book
 from executor.entries import Entry, ExecutionTaken, OrderUnanswered
-from executor.exposure import DUPLICATE_MEMORY_NS, NS_PER_DAY, Exposure, InstrumentKey, Scope, currency_of
+from executor.exposure import DUPLICATE_MEMORY_NS, NS_PER_DAY, Exposure, InstrumentKey, Scope, currency_of, make_holding
 from executor.orders import Order
 from executor.positions import Position
 
@@ -180,16 +180,18 @@ def test_order_counts_with_what_may_still_fill_whatever_its_state() -> None:
     book = Book()
 
     book.apply(make_intent("a", quantity="3"))
-    assert book.exposure.total.holdings[KEY].buys == 3
+    assert book.exposure.total.holdings[KEY] == make_holding(ZERO, Decimal(3), ZERO)
 
     book.apply(OrderUnanswered(NOW_NS, make_client_order_id("a")))
-    assert (book.exposure.total.holdings[KEY].buys, book.exposure.total.open_orders) == (3, 1)
+    assert book.exposure.total.holdings[KEY] == make_holding(ZERO, Decimal(3), ZERO)
+    assert book.exposure.total.open_orders == 1
 
     book.apply(ExecutionTaken(NOW_NS, make_report(1, "a", quantity="1"), Decimal(100)))
-    assert (book.exposure.total.holdings[KEY].buys, book.exposure.total.holdings[KEY].quantity) == (2, 1)
+    assert book.exposure.total.holdings[KEY] == make_holding(Decimal(1), Decimal(3), Decimal(1))
 
     book.apply(ExecutionTaken(NOW_NS, make_ending(2, "a"), Decimal(100)))
-    assert (book.exposure.total.holdings[KEY].buys, book.exposure.total.open_orders) == (0, 0)
+    assert book.exposure.total.holdings[KEY] == make_holding(Decimal(1), Decimal(1), Decimal(1))
+    assert book.exposure.total.open_orders == 0
 
 
 def test_order_of_an_unpriced_instrument_is_noted_until_it_is_priced_or_gone() -> None:
