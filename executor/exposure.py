@@ -198,6 +198,11 @@ class Exposure:
         balance = self._balances.get(currency)
         return None if balance is None else EXACT.add(balance, self.currencies.get(currency, NO_SCOPE).cash)
 
+    def account_equity(self, currency: str) -> Decimal | None:
+        """The balance of a currency and the value of what was bought with it; None before the first report."""
+        balance = self._balances.get(currency)
+        return None if balance is None else EXACT.add(balance, self.currencies.get(currency, NO_SCOPE).equity)
+
     def best_price(self, key: InstrumentKey, side: Side) -> Decimal | None:
         """The price of our working limit order of this side that would be met first; None where there is none."""
         prices = self._prices.get((key, side))
@@ -281,8 +286,9 @@ class Exposure:
 
     def mark_all(self, find_mark: Callable[[InstrumentKey], Decimal | None], now_ns: int) -> None:
         """Value everything at stake at the newest prices."""
-        for key, held in self.total.holdings.items():
-            if held != NOTHING_HELD:
+        for key, scopes in self._scopes_of.items():
+            # Two strategies that hold the opposite of each other hold nothing together, and still win and lose.
+            if any(scope.holdings[key] != NOTHING_HELD for scope in scopes):
                 self.mark(key, find_mark(key), now_ns)
 
     def take_balances(self, balances: Mapping[str, Decimal]) -> None:

@@ -238,13 +238,13 @@ def check_margin(rate: Decimal, case: Case) -> Refusal | None:
     growth = _size_growth(scope, case)
     if not growth:
         return None
-    balance = case.exposure.balance(currency)
-    if balance is None:
+    equity = case.exposure.account_equity(currency)
+    if equity is None:
         return _unknown_balance(currency)
     if case.mark is None or case.exposure.unmarked:
         return _unpriced(case)
     gross = EXACT.add(scope.gross_value, EXACT.multiply(growth, case.mark))
-    equity, margin = EXACT.add(balance, scope.value), EXACT.multiply(gross, rate)
+    margin = EXACT.multiply(gross, rate)
     return None if margin <= equity else _refusal(Reason.INSUFFICIENT_MARGIN, f"{currency} margin", equity, margin)
 
 

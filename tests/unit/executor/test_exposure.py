@@ -225,6 +225,20 @@ def test_newest_prices_are_asked_for_what_is_at_stake_only() -> None:
     assert asked == [SYMBOL]
 
 
+def test_opposite_positions_of_two_strategies_are_valued_though_they_are_nothing_together() -> None:
+    """One is long, the other short: one wins what the other loses."""
+    exposure = Exposure()
+    for strategy, quantity in (("long", Decimal(1)), ("short", Decimal(-1))):
+        held = Position(quantity=quantity, cost=quantity * 100)
+        exposure.on_position((strategy, EXCHANGE, SYMBOL), Position(), held, Decimal(100), NOW_NS)
+
+    exposure.mark_all(lambda _: Decimal(110), NOW_NS)
+
+    assert exposure.strategy("long").equity == 10
+    assert exposure.strategy("short").equity == -10
+    assert exposure.total.equity == 0
+
+
 @pytest.mark.parametrize("price", [None, *map(Decimal, ("NaN", "sNaN", "Infinity", "-Infinity", "0", "-1", "1E+16"))])
 def test_price_that_is_none_changes_nothing(price: Decimal | None) -> None:
     """The last good one stays."""

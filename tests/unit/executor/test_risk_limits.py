@@ -491,6 +491,24 @@ def test_market_with_one_side_and_no_trade_is_no_mark(limits: RiskLimits) -> Non
     assert harness.acknowledgements == [("b", "denied", "NO_REFERENCE")]
 
 
+def test_what_is_held_is_valued_anew_ten_times_a_second() -> None:
+    """Often enough for a limit, and seldom enough to cost nothing; not at all where no limit asks for it."""
+    harness = ExecutorHarness(risk=limits_of(daily_loss_max="1000"))
+    buy()(harness)
+    marks = harness.book.exposure.marks
+
+    def mark_after_ms(milliseconds: int, bid: str) -> Decimal:
+        harness.now_ns += milliseconds * NS_PER_MS
+        harness.reference = make_reference(bid=bid, ask=bid)
+        harness.executor.on_time(harness.now_ns)
+        return next(iter(marks.values()))
+
+    assert [mark_after_ms(0, "101"), mark_after_ms(99, "102"), mark_after_ms(1, "103")] == [101, 101, 103]
+
+    harness.executor.set_limits(RiskLimits())
+    assert mark_after_ms(1_000, "104") == 103
+
+
 # Amending
 
 
