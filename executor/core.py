@@ -242,7 +242,6 @@ class Executor:
         if request is not None:
             self.counts["requests_unanswered"] += 1
             self._on_unanswered(request, now_ns)
-        self.gate.revalue(self.book.exposure, now_ns)
         self._pump(now_ns)
 
     def counters(self) -> dict[str, int]:

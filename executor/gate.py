@@ -13,9 +13,6 @@ from executor.limits import RiskLimits
 from executor.orders import Order
 from executor.risk import CHECKS, Case, Check, FindReference, Reason, Refusal, find_refusal
 
-# A price moves little in that time; valuing at every tick would cost more than all checks.
-REVALUATION_INTERVAL_NS = 100 * NS_PER_MS
-
 
 class RiskGate:
     """Finds the reason to deny a signal. Its limits can be replaced at any time."""
@@ -29,7 +26,6 @@ class RiskGate:
         self._config = config
         self._instruments = instruments
         self._find_reference = find_reference
-        self._revalued_ns = 0
         self.set_limits(config.risk)
 
     def set_limits(self, limits: RiskLimits) -> None:
@@ -67,7 +63,7 @@ class RiskGate:
         if self._has_limits:
             mark = None if reference is None else reference.mark()
             if exposure.unmarked:
-                exposure.mark_all(self._find_mark, now_ns)
+                self.mark_all(exposure, now_ns)
         return find_refusal(
             Case(
                 signal=signal,
@@ -86,11 +82,9 @@ class RiskGate:
             checks,
         )
 
-    def revalue(self, exposure: Exposure, now_ns: int) -> None:
-        """Value everything at stake at what the market shows now; at most ten times a second, so call it often."""
-        if self._has_limits and not 0 <= now_ns - self._revalued_ns < REVALUATION_INTERVAL_NS:
-            self._revalued_ns = now_ns
-            exposure.mark_all(self._find_mark, now_ns)
+    def mark_all(self, exposure: Exposure, now_ns: int) -> None:
+        """Value everything at stake at what the market shows now; to be done a few times a second."""
+        exposure.mark_all(self._find_mark, now_ns)
 
     def _find_mark(self, listed: Listed) -> Decimal | None:
         reference = self._find_reference(listed)

@@ -363,7 +363,7 @@ def start(limits: RiskLimits, story: Story) -> ExecutorHarness:
     harness = ExecutorHarness()
     story(harness)
     harness.executor.set_limits(limits)
-    harness.executor.on_time(harness.now_ns)  # what is held is valued at what the market shows now
+    harness.executor.gate.mark_all(harness.book.exposure, harness.now_ns)
     harness.trace.clear()
     return harness
 
@@ -491,22 +491,20 @@ def test_market_with_one_side_and_no_trade_is_no_mark(limits: RiskLimits) -> Non
     assert harness.acknowledgements == [("b", "denied", "NO_REFERENCE")]
 
 
-def test_what_is_held_is_valued_anew_ten_times_a_second() -> None:
-    """Often enough for a limit, and seldom enough to cost nothing; not at all where no limit asks for it."""
-    harness = ExecutorHarness(risk=limits_of(daily_loss_max="1000"))
-    buy()(harness)
-    marks = harness.book.exposure.marks
+def test_order_is_valued_at_what_the_market_shows_and_what_is_held_at_what_it_showed_last() -> None:
+    """One held at 100 and one wanted at 150 make 250, until what is held is looked at again."""
+    harness = start(limits_of(gross_notional_max="250"), buy())
+    market_at("149.9", "150.1")(harness)
 
-    def mark_after_ms(milliseconds: int, bid: str) -> Decimal:
-        harness.now_ns += milliseconds * NS_PER_MS
-        harness.reference = make_reference(bid=bid, ask=bid)
-        harness.executor.on_time(harness.now_ns)
-        return next(iter(marks.values()))
+    harness.signal("a")
+    harness.executor.gate.mark_all(harness.book.exposure, NOW_NS)
+    harness.signal("b")
 
-    assert [mark_after_ms(0, "101"), mark_after_ms(99, "102"), mark_after_ms(1, "103")] == [101, 101, 103]
-
-    harness.executor.set_limits(RiskLimits())
-    assert mark_after_ms(1_000, "104") == 103
+    assert harness.acknowledgements == [("b", "denied", "GROSS_NOTIONAL_LIMIT")]
+    assert (
+        harness.events_of(SignalAcknowledged)[0].detail
+        == "gross notional of all strategies: expected up to 250, was 450"
+    )
 
 
 # Amending
