@@ -53,10 +53,7 @@ def _breaches_of(name: str, scope: Scope, limits: ScopeLimits, now_ns: int) -> I
 
 def _margin_calls(exposure: Exposure, rate: Decimal) -> Iterator[Breach]:
     for currency, scope in exposure.currencies.items():
-        balance = exposure.balance(currency)
-        if balance is None:
-            continue
-        equity, required = EXACT.add(balance, scope.value), EXACT.multiply(scope.gross_value, rate)
-        if equity < required:
+        equity, required = exposure.account_equity(currency), EXACT.multiply(scope.gross_value, rate)
+        if equity is not None and equity < required:
             detail = f"{currency} margin: expected {plain(required)} or more, was {plain(equity)}"
             yield Breach(Reason.MARGIN_CALL, "all", detail, MarginShortage(currency, equity, required))

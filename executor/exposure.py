@@ -9,6 +9,7 @@ at their worst: all working buys fill and no sell does, or the other way round.
 """
 
 import bisect
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -38,37 +39,36 @@ class InstrumentKey(NamedTuple):
     symbol: str
 
 
-class Holding(msgspec.Struct):
-    """One instrument in one scope: what is held, long above 0, and what working orders may still buy and sell."""
+class Holding(msgspec.Struct, frozen=True):
+    """One instrument in one scope: what is held, long above 0, and what it may become by working orders."""
 
     quantity: Decimal = ZERO
-    buys: Decimal = ZERO
-    sells: Decimal = ZERO
-
-    @property
-    def longest(self) -> Decimal:
-        """The position if every working buy fills and no sell."""
-        return EXACT.add(self.quantity, self.buys)
-
-    @property
-    def shortest(self) -> Decimal:
-        """The position if every working sell fills and no buy."""
-        return EXACT.subtract(self.quantity, self.sells)
-
-    @property
-    def largest(self) -> Decimal:
-        """The size of the position in the worse of the two cases."""
-        return max(self.longest, self.shortest.copy_negate())
+    longest: Decimal = ZERO  # if every working buy fills and no sell
+    shortest: Decimal = ZERO  # if every working sell fills and no buy
+    largest: Decimal = ZERO  # the size in the worse of the two cases
 
     def after_order(self, side: Side, quantity: Decimal) -> "Holding":
-        """The holding with one more working order."""
+        """The holding with one more working order; below 0, with one less."""
         if side == "buy":
-            return Holding(self.quantity, EXACT.add(self.buys, quantity), self.sells)
-        return Holding(self.quantity, self.buys, EXACT.add(self.sells, quantity))
+            return make_holding(self.quantity, EXACT.add(self.longest, quantity), self.shortest)
+        return make_holding(self.quantity, self.longest, EXACT.subtract(self.shortest, quantity))
+
+    def after_fill(self, signed: Decimal) -> "Holding":
+        """The holding with more, or less, of what is held."""
+        return make_holding(*(EXACT.add(amount, signed) for amount in (self.quantity, self.longest, self.shortest)))
 
     def reducible(self, side: Side) -> Decimal:
         """How much an order of this side may take from the position, less what working orders may take already."""
         return self.shortest if side == "sell" else self.longest.copy_negate()
+
+    def size_after(self, side: Side, quantity: Decimal) -> Decimal:
+        """The size of the position if one more order and every working one of its side fill."""
+        return EXACT.add(quantity, self.longest) if side == "buy" else EXACT.subtract(quantity, self.shortest)
+
+
+def make_holding(quantity: Decimal, longest: Decimal, shortest: Decimal) -> Holding:
+    """A holding with its worse case."""
+    return Holding(quantity, longest, shortest, max(longest, shortest.copy_negate()))
 
 
 NOTHING_HELD = Holding()
@@ -80,7 +80,7 @@ class Scope(msgspec.Struct):
     holdings: dict[InstrumentKey, Holding] = msgspec.field(default_factory=dict)
     open_orders: int = 0
     order_times_ns: deque[int] = msgspec.field(default_factory=deque)
-    cash: Decimal = ZERO  # what fills brought in, less what they cost and their fees
+    equity: Decimal = ZERO  # everything won and lost so far: realised, unrealised, less fees
     value: Decimal = ZERO  # of what is held
     long_value: Decimal = ZERO  # the same if every working buy fills and no sell
     short_value: Decimal = ZERO  # the same if every working sell fills and no buy
@@ -91,9 +91,9 @@ class Scope(msgspec.Struct):
     loss_streak: int = 0
 
     @property
-    def equity(self) -> Decimal:
-        """Everything won and lost so far: realised, unrealised, less fees."""
-        return EXACT.add(self.cash, self.value)
+    def cash(self) -> Decimal:
+        """What fills brought in, less what they cost and their fees."""
+        return EXACT.subtract(self.equity, self.value)
 
     @property
     def drawdown(self) -> Decimal:
@@ -123,26 +123,41 @@ class Scope(msgspec.Struct):
         """Replace a holding."""
         before = self.holdings.get(key, NOTHING_HELD)
         self.holdings[key] = after
-        add, subtract, multiply = EXACT.add, EXACT.subtract, EXACT.multiply
-        self.value = add(self.value, multiply(subtract(after.quantity, before.quantity), mark))
-        self.long_value = add(self.long_value, multiply(subtract(after.longest, before.longest), mark))
-        self.short_value = add(self.short_value, multiply(subtract(after.shortest, before.shortest), mark))
-        self.gross_value = add(self.gross_value, multiply(subtract(after.largest, before.largest), mark))
+        subtract = EXACT.subtract
+        self._add_values(
+            mark,
+            subtract(after.quantity, before.quantity),
+            subtract(after.longest, before.longest),
+            subtract(after.shortest, before.shortest),
+            subtract(after.largest, before.largest),
+        )
 
     def revalue(self, key: InstrumentKey, price_change: Decimal, now_ns: int) -> None:
         """Value a holding at another price."""
         self.begin_day(now_ns)
-        held, add, multiply = self.holdings[key], EXACT.add, EXACT.multiply
-        self.value = add(self.value, multiply(held.quantity, price_change))
-        self.long_value = add(self.long_value, multiply(held.longest, price_change))
-        self.short_value = add(self.short_value, multiply(held.shortest, price_change))
-        self.gross_value = add(self.gross_value, multiply(held.largest, price_change))
+        held = self.holdings[key]
+        self._add_values(price_change, held.quantity, held.longest, held.shortest, held.largest)
         self.peak_equity = max(self.peak_equity, self.equity)
+
+    def _add_values(
+        self, price: Decimal, quantity: Decimal, longest: Decimal, shortest: Decimal, largest: Decimal
+    ) -> None:
+        add, multiply = EXACT.add, EXACT.multiply
+        # Most orders change two of the four.
+        if quantity:
+            value = multiply(quantity, price)
+            self.value, self.equity = add(self.value, value), add(self.equity, value)
+        if longest:
+            self.long_value = add(self.long_value, multiply(longest, price))
+        if shortest:
+            self.short_value = add(self.short_value, multiply(shortest, price))
+        if largest:
+            self.gross_value = add(self.gross_value, multiply(largest, price))
 
     def book_result(self, cash: Decimal, result: Decimal | None, now_ns: int) -> None:
         """Book what a fill brought in and, where it ended a round trip, the result of that."""
         self.begin_day(now_ns)
-        self.cash = EXACT.add(self.cash, cash)
+        self.equity = EXACT.add(self.equity, cash)
         if result is not None:
             self.loss_streak = self.loss_streak + 1 if result < 0 else 0
 
@@ -182,6 +197,11 @@ class Exposure:
         """What is there to pay with, fills since the venue's report included; None before the first report."""
         balance = self._balances.get(currency)
         return None if balance is None else EXACT.add(balance, self.currencies.get(currency, NO_SCOPE).cash)
+
+    def account_equity(self, currency: str) -> Decimal | None:
+        """The balance of a currency and the value of what was bought with it; None before the first report."""
+        balance = self._balances.get(currency)
+        return None if balance is None else EXACT.add(balance, self.currencies.get(currency, NO_SCOPE).equity)
 
     def best_price(self, key: InstrumentKey, side: Side) -> Decimal | None:
         """The price of our working limit order of this side that would be met first; None where there is none."""
@@ -239,7 +259,7 @@ class Exposure:
         for scope in self._scopes(key[0], instrument):
             scope.book_result(cash, result, now_ns)
             held = scope.holdings.get(instrument, NOTHING_HELD)
-            scope.move(instrument, Holding(EXACT.add(held.quantity, change), held.buys, held.sells), mark)
+            scope.move(instrument, held.after_fill(change), mark)
             scope.peak_equity = max(scope.peak_equity, scope.equity)
 
     def count_anew(self, scope: str, now_ns: int) -> None:
@@ -266,8 +286,9 @@ class Exposure:
 
     def mark_all(self, find_mark: Callable[[InstrumentKey], Decimal | None], now_ns: int) -> None:
         """Value everything at stake at the newest prices."""
-        for key, held in self.total.holdings.items():
-            if held != NOTHING_HELD or key in self.unmarked:
+        for key, scopes in self._scopes_of.items():
+            # Two strategies that hold the opposite of each other hold nothing together, and still win and lose.
+            if any(scope.holdings[key] != NOTHING_HELD for scope in scopes):
                 self.mark(key, find_mark(key), now_ns)
 
     def take_balances(self, balances: Mapping[str, Decimal]) -> None:
@@ -317,6 +338,7 @@ class Exposure:
         return EXACT.subtract(result, since)
 
 
+@functools.lru_cache
 def currency_of(symbol: str) -> str:
     """What a symbol is paid in: USDT for BTC/USDT and for BTC/USDT:USDT."""
     return symbol.partition("/")[2].rpartition(":")[2]

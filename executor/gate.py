@@ -11,7 +11,7 @@ from executor.exposure import Exposure, InstrumentKey
 from executor.limit_checks import make_checks
 from executor.limits import RiskLimits
 from executor.orders import Order
-from executor.risk import CHECKS, Case, Check, FindReference, Reason, Reference, Refusal, find_refusal
+from executor.risk import CHECKS, Case, Check, FindReference, Reason, Refusal, find_refusal
 
 
 class RiskGate:
@@ -41,6 +41,7 @@ class RiskGate:
         # A name that no table can have: what holds for a strategy without one.
         self._checks: tuple[Check, ...] = CHECKS + make_checks(limits, "", self._instruments)
         self._checks_of: dict[str, tuple[Check, ...]] = own
+        self._has_limits = limits != RiskLimits()
         self.limits = limits
 
     def find_refusal(
@@ -57,15 +58,19 @@ class RiskGate:
         instrument = self._instruments.find(signal)
         if instrument is None:
             return Refusal(Reason.UNKNOWN_INSTRUMENT, f"{signal.exchange}.{signal.symbol} is not in the table")
-        reference = self._find_reference(signal)
+        reference, mark = self._find_reference(signal), None
         checks = self._checks_of.get(signal.strategy, self._checks)
-        if len(checks) > len(CHECKS):
-            self._mark(exposure, signal, reference, now_ns)
+        if self._has_limits:
+            mark = None if reference is None else reference.mark()
+            if exposure.unmarked:
+                self.mark_all(exposure, now_ns)
         return find_refusal(
             Case(
                 signal=signal,
+                key=InstrumentKey(signal.exchange, signal.symbol),
                 instrument=instrument,
                 reference=reference,
+                mark=mark,
                 exposure=exposure,
                 waiting_count=waiting_count,
                 waiting_count_max=self._config.orders_waiting_max,
@@ -80,12 +85,6 @@ class RiskGate:
     def mark_all(self, exposure: Exposure, now_ns: int) -> None:
         """Value everything at stake at what the market shows now; to be done a few times a second."""
         exposure.mark_all(self._find_mark, now_ns)
-
-    def _mark(self, exposure: Exposure, signal: Signal, reference: Reference | None, now_ns: int) -> None:
-        if reference is not None:
-            exposure.mark(InstrumentKey(signal.exchange, signal.symbol), reference.mark(), now_ns)
-        if exposure.unmarked:
-            self.mark_all(exposure, now_ns)
 
     def _find_mark(self, listed: Listed) -> Decimal | None:
         reference = self._find_reference(listed)

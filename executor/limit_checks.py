@@ -66,9 +66,9 @@ def check_price_collar(symbols: SymbolTable, case: Case) -> Refusal | None:
     collar = symbols[case.key].price_collar
     if collar is None:
         return None
-    mark, price = case.exposure.marks.get(case.key), _reach(case)
+    mark, price = case.mark, _reach(case)
     if mark is None or price is None:
-        return _unpriced(case.key)
+        return _unpriced(case)
     is_buy = case.signal.action == "buy"
     bound = ROUNDING.multiply(mark, ONE + collar if is_buy else ONE - collar)
     if price <= bound if is_buy else price >= bound:
@@ -91,10 +91,9 @@ def check_position_notional(symbols: SymbolTable, case: Case) -> Refusal | None:
     maximum = symbols[case.key].position_notional_max
     if maximum is None or case.growth <= 0:
         return None
-    mark = case.exposure.marks.get(case.key)
-    if mark is None:
-        return _unpriced(case.key)
-    notional = EXACT.multiply(_position_after(case), mark)
+    if case.mark is None:
+        return _unpriced(case)
+    notional = EXACT.multiply(_position_after(case), case.mark)
     if notional <= maximum:
         return None
     return _refusal(Reason.POSITION_NOTIONAL_LIMIT, f"value of {case.instrument.name}", maximum, notional)
@@ -140,7 +139,7 @@ def check_order_notional(maximum: Decimal, _: FindScope, whose: str, case: Case)
     """One order at the worst of its limit price and what the market shows."""
     price = _worth(case)
     if price is None:
-        return _unpriced(case.key)
+        return _unpriced(case)
     notional = EXACT.multiply(case.signal.quantity, price)
     if notional <= maximum:
         return None
@@ -149,16 +148,25 @@ def check_order_notional(maximum: Decimal, _: FindScope, whose: str, case: Case)
 
 def check_gross_notional(maximum: Decimal, find_scope: FindScope, whose: str, case: Case) -> Refusal | None:
     """The sizes of all positions, each in its worse case."""
-    return _gross_refusal(Reason.GROSS_NOTIONAL_LIMIT, maximum, find_scope(case), f"gross notional {whose}", case)
+    scope = find_scope(case)
+    growth = _size_growth(scope, case)
+    if not growth:
+        return None
+    if case.mark is None or case.exposure.unmarked:
+        return _unpriced(case)
+    gross = EXACT.add(scope.gross_value, EXACT.multiply(growth, case.mark))
+    return (
+        None if gross <= maximum else _refusal(Reason.GROSS_NOTIONAL_LIMIT, f"gross notional {whose}", maximum, gross)
+    )
 
 
 def check_net_notional(maximum: Decimal, find_scope: FindScope, whose: str, case: Case) -> Refusal | None:
     """Long less short, if every working order of this side fills and none of the other."""
     if case.growth <= 0:
         return None
-    if (unpriced := _find_unpriced(case)) is not None:
-        return _unpriced(unpriced)
-    scope, added = find_scope(case), EXACT.multiply(case.growth, case.exposure.marks[case.key])
+    if case.mark is None or case.exposure.unmarked:
+        return _unpriced(case)
+    scope, added = find_scope(case), EXACT.multiply(case.growth, case.mark)
     is_buy = case.signal.action == "buy"
     net = EXACT.add(scope.long_value if is_buy else scope.short_value.copy_negate(), added)
     return None if net <= maximum else _refusal(Reason.NET_NOTIONAL_LIMIT, f"net notional {whose}", maximum, net)
@@ -209,12 +217,12 @@ def check_balance(case: Case) -> Refusal | None:
     """What all working buys and this one may cost is there."""
     if case.signal.action != "buy" or case.growth <= 0:
         return None
-    currency, price, unpriced = currency_of(case.signal.symbol), _reach(case), _find_unpriced(case)
+    currency, price = currency_of(case.signal.symbol), _reach(case)
     balance = case.exposure.balance(currency)
     if balance is None:
         return _unknown_balance(currency)
-    if price is None or unpriced is not None:
-        return _unpriced(unpriced or case.key)
+    if price is None or case.exposure.unmarked:
+        return _unpriced(case)
     scope = case.exposure.currencies.get(currency, NO_SCOPE)
     bought = EXACT.subtract(scope.long_value, scope.value)
     cost = EXACT.add(bought, EXACT.multiply(case.growth, price))
@@ -226,13 +234,18 @@ def check_balance(case: Case) -> Refusal | None:
 def check_margin(rate: Decimal, case: Case) -> Refusal | None:
     """The equity of the currency covers the margin of everything held, under way and wanted."""
     currency = currency_of(case.signal.symbol)
-    balance = case.exposure.balance(currency)
-    if balance is None:
-        return _unknown_balance(currency)
     scope = case.exposure.currencies.get(currency, NO_SCOPE)
-    equity = EXACT.add(balance, scope.value)
-    what = f"{currency} margin at a rate of {plain(rate)}"
-    return _gross_refusal(Reason.INSUFFICIENT_MARGIN, equity, scope, what, case, rate)
+    growth = _size_growth(scope, case)
+    if not growth:
+        return None
+    equity = case.exposure.account_equity(currency)
+    if equity is None:
+        return _unknown_balance(currency)
+    if case.mark is None or case.exposure.unmarked:
+        return _unpriced(case)
+    gross = EXACT.add(scope.gross_value, EXACT.multiply(growth, case.mark))
+    margin = EXACT.multiply(gross, rate)
+    return None if margin <= equity else _refusal(Reason.INSUFFICIENT_MARGIN, f"{currency} margin", equity, margin)
 
 
 SYMBOL_CHECKS: dict[str, Callable[[SymbolTable, Case], Refusal | None]] = {
@@ -275,31 +288,17 @@ def _worth(case: Case) -> Decimal | None:
     return reach if reach is None or touch is None else max(reach, touch)
 
 
-def _find_unpriced(case: Case) -> InstrumentKey | None:
-    """An instrument that the sums should contain, and do not, for want of a price."""
-    if case.key not in case.exposure.marks:
-        return case.key
-    return min(case.exposure.unmarked) if case.exposure.unmarked else None
-
-
 def _position_after(case: Case) -> Decimal:
     """The size of the position of all strategies if this order and every working one of its side fill."""
     held = case.exposure.total.holdings.get(case.key, NOTHING_HELD)
-    return EXACT.subtract(case.growth, held.reducible(case.signal.action))
+    return held.size_after(case.signal.action, case.growth)
 
 
-def _gross_refusal(
-    reason: Reason, maximum: Decimal, scope: Scope, what: str, case: Case, rate: Decimal = ONE
-) -> Refusal | None:
+def _size_growth(scope: Scope, case: Case) -> Decimal:
+    """By how much the order raises the size of the position in its worse case."""
     held = scope.holdings.get(case.key, NOTHING_HELD)
-    growth = EXACT.subtract(held.after_order(case.signal.action, case.growth).largest, held.largest)
-    if growth <= 0:
-        return None
-    if (unpriced := _find_unpriced(case)) is not None:
-        return _unpriced(unpriced)
-    gross = EXACT.add(scope.gross_value, EXACT.multiply(growth, case.exposure.marks[case.key]))
-    needed = EXACT.multiply(gross, rate)
-    return None if needed <= maximum else _refusal(reason, what, maximum, needed)
+    size = held.size_after(case.signal.action, case.growth)
+    return EXACT.subtract(size, held.largest) if case.growth > 0 and size > held.largest else ZERO
 
 
 def _refusal(reason: Reason, what: str, maximum: Decimal | int, was: Decimal | int) -> Refusal:
@@ -307,7 +306,8 @@ def _refusal(reason: Reason, what: str, maximum: Decimal | int, was: Decimal | i
     return Refusal(reason, f"{what}: expected up to {texts[0]}, was {texts[1]}")
 
 
-def _unpriced(key: InstrumentKey) -> Refusal:
+def _unpriced(case: Case) -> Refusal:
+    key = min(case.exposure.unmarked, default=case.key)
     return Refusal(Reason.NO_REFERENCE, f"no market price of {key.exchange}.{key.symbol} to value it with")
 
 

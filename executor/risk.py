@@ -96,8 +96,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     signal: Signal
+    key: InstrumentKey
     instrument: Instrument
     reference: Reference | None
+    mark: Decimal | None = None  # of the reference; looked at by checks of limits only
     exposure: Exposure
     waiting_count: int
     waiting_count_max: int
@@ -113,11 +115,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         if price is None and self.reference is not None:
             price = self.reference.price(self.signal.action)
         return None if price is None else EXACT.multiply(self.signal.quantity, price)
-
-    @property
-    def key(self) -> InstrumentKey:
-        """The instrument, as the exposure knows it."""
-        return InstrumentKey(self.signal.exchange, self.signal.symbol)
 
     @property
     def growth(self) -> Decimal:

@@ -48,6 +48,18 @@ def test_quote_of_another_instrument_is_no_reference() -> None:
     assert known.find(make_signal()) is None
 
 
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 1.1e15])
+def test_price_of_a_broken_feed_is_none(price: float) -> None:
+    """A check would raise on NaN, and believe the others."""
+    known = References()
+    known.on_quote(make_quote(bid=price, ask=price, last=price))
+
+    reference = known.find(make_signal())
+
+    assert reference is not None
+    assert (reference.bid, reference.ask, reference.last) == (None, None, None)
+
+
 @pytest.mark.parametrize("price", [0.1, 1e-8, 61685.99, 0.30000000000000004, 1e15])
 def test_float_price_becomes_the_decimal_that_it_is_written_as(price: float) -> None:
     """0.1 is 0.1, not 0.1000000000000000055."""

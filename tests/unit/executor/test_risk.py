@@ -20,7 +20,7 @@ from support.executor_builders import (
 from common.clock import NS_PER_MS
 from common.errors import InvalidValueError
 from common.events.risk import TradingState
-from executor.exposure import Exposure
+from executor.exposure import Exposure, InstrumentKey
 from executor.positions import Position
 from executor.risk import CHECKS, Case, Reason, Reference, find_refusal
 
@@ -55,6 +55,7 @@ def make_case(
     """A signal that passes, with a fresh market; what is given changes the signal unless it has its own name."""
     return Case(
         signal=make_signal(**signal),
+        key=InstrumentKey(EXCHANGE, SYMBOL),
         instrument=make_instrument(**(instrument or {})),
         reference=make_reference(**(reference or {})) if isinstance(reference, dict | None) else reference,
         exposure=make_exposure(held_quantity),
