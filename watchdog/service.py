@@ -16,26 +16,30 @@ from watchdog.crash_loops import CrashLoop, CrashLoops
 from watchdog.supervisor import ProgramEvent, Supervisor
 from watchdog.vigil import Hang, Vigil
 
+# States in which supervisord has done with a program for now.
+END_STATES = {"RUNNING", "STOPPED", "FATAL"}
+
 
 class WatchdogService:
     """Looks again and again."""
 
-    def __init__(self, process: Process, config: WatchdogConfig, *, may_kill: bool) -> None:
+    def __init__(self, process: Process, config: WatchdogConfig, supervisor: Supervisor, *, may_kill: bool) -> None:
         self._process = process
         self._config = config
+        self._supervisor = supervisor
         self._may_kill = may_kill
         self._clock = process.clock
         self._vigil = Vigil(config)
         self._crash_loops = CrashLoops(config)
         self._counts: Counter[str] = Counter()
         self._next_look_ns = 0
+        self._awaited: set[str] = set()  # programs that supervisord is about to reap or to start
 
     def open(self) -> None:
         """Learn what runs, then take events."""
         process = self._process
         socket = process.sockets.connect_publisher(process.endpoint("telemetry"))
         self._alarms = process.publisher("telemetry", lambda frame: offer(socket, frame))
-        self._supervisor = Supervisor(os.environ)
         for program, pid in self._supervisor.running().items():
             self._begin(program, pid)
         self._supervisor.subscribe()
@@ -52,6 +56,9 @@ class WatchdogService:
             self._on_hang(hang)
         for program in self._crash_loops.take_due(now_ns):
             self._tell_refusal("start", program, self._supervisor.start(program))
+        if self._awaited:
+            # supervisord looks after its children once a second, or when somebody asks it something.
+            self._supervisor.nudge()
 
     def readiness(self) -> str | None:
         """Ready as soon as it is open."""
@@ -80,6 +87,9 @@ class WatchdogService:
         if event.is_crash:
             self._counts["crashes"] += 1
             self._crash_loops.on_crash(event.program, now_ns)
+            self._awaited.add(event.program)
+        if event.state in END_STATES:
+            self._awaited.discard(event.program)
         if event.state != "RUNNING":
             self._vigil.end(event.program)
             return
@@ -106,7 +116,10 @@ class WatchdogService:
             fault = self._supervisor.kill(hang.name)
             self._tell_refusal("kill", hang.name, fault)
             is_killed = fault is None
-            self._counts["kills"] += is_killed
+        if is_killed:
+            self._counts["kills"] += 1
+            self._vigil.end(hang.name)
+            self._awaited.add(hang.name)
         outcome = "killed, to be started again" if is_killed else "not killed"
         self._process.log.error("process_hung", program=hang.name, pid=hang.pid, silent_ms=silent_ms, killed=is_killed)
         self._raise(

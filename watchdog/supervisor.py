@@ -102,6 +102,10 @@ class Supervisor:
         """End a program at once; it is restarted. supervisord does it, so that no other process of this pid is hit."""
         return _fault_of(lambda: self._remote.signalProcess(program, "KILL"))
 
+    def nudge(self) -> None:
+        """Make it look after its children now."""
+        _fault_of(self._remote.getState)  # refused while everything is being stopped
+
     def stop(self, program: str) -> str | None:
         """Stop a program in order; it is not restarted."""
         return _fault_of(lambda: self._remote.stopProcess(program, False))  # noqa: FBT003  # XML-RPC has no names
