@@ -411,6 +411,7 @@ def test_histories_have_something_of_everything() -> None:
 
     kinds = {type(entry).__name__ for world in worlds for entry in world.life.journal.entries}
     statuses = {order.status for world in worlds for order in world.life.book.orders.values()}
-    assert kinds == {kind.__name__ for kind in get_args(AnyEntry)}
+    # The kill switch has its own tests: these histories have no operator.
+    assert kinds == {kind.__name__ for kind in get_args(AnyEntry)} - {"TradingStateMoved"}
     assert statuses >= FINAL_STATUSES
     assert sum(len(world.exchange.executions) for world in worlds) > 50
