@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from common.beats import BeatFile
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.config import Config, Settings
 from common.errors import ConfigError, ExitCode
@@ -29,6 +30,8 @@ from common.wire.publisher import Publisher
 TURN_MS_MAX = 20  # a stop, a report or a timer waits at most this long
 # supervisord restarts at once with startsecs=0, so a process that dies young waits itself.
 LIFE_NS_MIN = NS_PER_S
+# The watchdog must find a hang within 2 s; each beat is one write of 2 µs.
+BEAT_INTERVAL_NS = 50 * NS_PER_MS
 LATENCY_REPORT_EVERY = 4  # reports; encoding a histogram takes 0.2 ms
 
 
@@ -86,6 +89,8 @@ class Process:
         configure_logging(self.settings.run.log_level)
         self._lock = self.run_directory.lock(source, self.clock.now_ns())
         self.epoch = self.run_directory.next_epoch(source, self.clock.now_ns())
+        self.beats = BeatFile(self.run_directory.file("status", f"{source}.alive"))
+        self.beats.write(self.clock.monotonic_ns(), 0)
         self.log: Log = get_log(process=source, epoch=self.epoch, pid=os.getpid())
         self.faults = FaultLog(self.log)
         self.sockets = Sockets(self.settings.sockets)
@@ -103,6 +108,7 @@ class Process:
     def close(self) -> None:
         """Close sockets and give the run directory back."""
         self.sockets.close()
+        self.beats.close()
         self._lock.release()
 
 
@@ -132,6 +138,7 @@ class _Life:
         self._turns = 0
         self._reports = 0
         self._next_report_ns = 0
+        self._next_beat_ns = 0
         self._latencies: dict[str, bytes] = {}
         self._detail: str | None = "opening"
         self._telemetry: Publisher | None = None
@@ -173,7 +180,10 @@ class _Life:
         while not self._stop_signal:
             turn(TURN_MS_MAX)
             self._turns += 1
-            if self._clock.monotonic_ns() >= self._next_report_ns:
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= self._next_beat_ns:
+                self._beat(now_ns)
+            if now_ns >= self._next_report_ns:
                 self._report_life()
 
     def _settle(self) -> None:
@@ -181,10 +191,17 @@ class _Life:
         self._service.begin_stop()
         deadline_ns = self._clock.monotonic_ns() + self._process.settings.run.stop_ms_max * NS_PER_MS
         while not self._service.is_settled():
-            if self._clock.monotonic_ns() > deadline_ns:
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= self._next_beat_ns:
+                self._beat(now_ns)
+            if now_ns > deadline_ns:
                 self._process.log.warning("stop_unsettled", waited_ms=self._process.settings.run.stop_ms_max)
                 return
             self._service.turn(TURN_MS_MAX)
+
+    def _beat(self, now_ns: int) -> None:
+        self._process.beats.write(now_ns, self._turns)
+        self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
 
     def _report_life(self) -> None:
         detail = self._service.readiness()

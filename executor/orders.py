@@ -158,7 +158,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         status = NEXT_STATUS.get((self.status, move))
         if status is None:
             raise IllegalMoveError(f"order {self.client_order_id}: {move.name} cannot follow {self.status.value}")
-        if status is OrderStatus.ACCEPTED and self.filled_quantity:
+        if move is Move.CANCEL_REFUSED and self.replacement is not None:
+            status = OrderStatus.PENDING_REPLACE  # the cancel came on top of it
+        elif status is OrderStatus.ACCEPTED and self.filled_quantity:
             status = OrderStatus.PARTIALLY_FILLED  # a refused cancel leaves the order as filled as it was
         return msgspec.structs.replace(
             self, status=status, venue_order_id=venue_order_id or self.venue_order_id, reason=reason or self.reason

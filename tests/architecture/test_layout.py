@@ -17,7 +17,7 @@ from common.config import load
 from common.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor")
+PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog")
 ROOT_FILES = {
     ".gitignore",
     "ARCHITECTURE.md",
@@ -196,10 +196,11 @@ def test_tests_are_no_package(python_files: list[Path]) -> None:
 
 
 def supervised_programs() -> dict[str, configparser.SectionProxy]:
-    """The programs of supervisord.conf, with a run directory as a trading host would set it."""
+    """The programs of supervisord.conf; the watchdog is one that supervisord talks to."""
     parser = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
     parser.read(ROOT / "supervisord.conf")
-    return {name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")}
+    kinds = ("program:", "eventlistener:")
+    return {name.partition(":")[2]: parser[name] for name in parser.sections() if name.startswith(kinds)}
 
 
 def test_every_process_but_the_monitor_is_supervised() -> None:

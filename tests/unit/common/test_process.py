@@ -15,6 +15,7 @@ import structlog
 from support import fake_service
 from support.eventually import eventually
 
+from common.beats import Beat, read_beat
 from common.config import Config
 from common.errors import ConfigError, ExitCode
 from common.events.system import ProcessReported, ProcessState
@@ -232,6 +233,32 @@ def test_process_that_waits_for_a_peer_is_not_ready_and_says_for_what(tmp_path: 
         assert events_of(log) == ["process_started", "process_waiting", "process_stopped"]
 
 
+def test_running_process_proves_that_its_main_loop_turns(tmp_path: Path) -> None:
+    """Its beat names it, and is another one a moment later."""
+    path = tmp_path / "status" / "fake.alive"
+    with Child(tmp_path, "steady") as child:
+        first = eventually(lambda: beat_after(path, 0), what="a beat after a turn")
+        second = eventually(lambda: beat_after(path, first.turns), what="a beat after more turns")
+
+    assert first.pid == second.pid == child.pid
+    assert second.monotonic_ns > first.monotonic_ns
+
+
+def test_process_that_settles_goes_on_proving_it(tmp_path: Path) -> None:
+    """An orderly stop takes its time, and is no hang."""
+    path = tmp_path / "status" / "fake.alive"
+    with Child(tmp_path, "unsettled", "run.stop_ms_max=60000") as child:
+        child.wait_for("turn")
+        child.send(signal.SIGTERM)
+        child.wait_for("stop")
+
+        beats = {eventually(lambda: read_beat(path), what="a beat")}
+        eventually(lambda: beats.add(read_beat(path)) or len(beats) >= 3, what="three different beats")
+
+    # One may be from before the stop: while it settles, turns are not counted.
+    assert len({beat.turns for beat in beats if beat is not None}) <= 2
+
+
 def make_config(directory: Path, **run: Any) -> Config:
     """The config of a run in this directory."""
     return Config({"run": {"directory": str(directory), **run}}, "test")
@@ -242,6 +269,12 @@ def find_ready_report(frame: bytes | None) -> ProcessReported | None:
     report = None if frame is None else codec.decode(frame)
     is_wanted = isinstance(report, ProcessReported) and report.state is ProcessState.READY and report.turns > 0
     return report if is_wanted and isinstance(report, ProcessReported) else None
+
+
+def beat_after(path: Path, turns: int) -> Beat | None:
+    """The beat of a process, once it has made more turns."""
+    beat = read_beat(path)
+    return beat if beat is not None and beat.turns > turns else None
 
 
 def status_after_turns(child: Child) -> ProcessReported | None:

@@ -1,0 +1,163 @@
+"""The watchdog's loop: supervisord's events, the beats of the run directory, and what follows from both."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+from common.beats import Beat, read_beat
+from common.clock import NS_PER_MS
+from common.events.base import DRAFT
+from common.events.risk import AlarmRaised, Severity
+from common.metrics import Latency
+from common.process import Process
+from common.sockets.transfer import offer
+from watchdog.config import WatchdogConfig
+from watchdog.crash_loops import CrashLoop, CrashLoops
+from watchdog.supervisor import ProgramEvent, Supervisor
+from watchdog.vigil import Hang, Vigil
+
+# States in which supervisord has done with a program for now.
+END_STATES = {"RUNNING", "STOPPED", "FATAL"}
+
+
+class WatchdogService:
+    """Looks again and again."""
+
+    def __init__(self, process: Process, config: WatchdogConfig, supervisor: Supervisor, *, may_kill: bool) -> None:
+        self._process = process
+        self._config = config
+        self._supervisor = supervisor
+        self._may_kill = may_kill
+        self._clock = process.clock
+        self._vigil = Vigil(config)
+        self._crash_loops = CrashLoops(config)
+        self._counts: Counter[str] = Counter()
+        self._next_look_ns = 0
+        self._awaited: set[str] = set()  # programs that supervisord is about to reap or to start
+
+    def open(self) -> None:
+        """Learn what runs, then take events."""
+        process = self._process
+        socket = process.sockets.connect_publisher(process.endpoint("telemetry"))
+        self._alarms = process.publisher("telemetry", lambda frame: offer(socket, frame))
+        for program, pid in self._supervisor.running().items():
+            self._begin(program, pid)
+        self._supervisor.subscribe()
+
+    def turn(self, timeout_ms: int) -> None:
+        """Take events; look at the beats when it is time."""
+        for event in self._supervisor.take_events(timeout_ms):
+            self._on_event(event)
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._next_look_ns:
+            return
+        self._next_look_ns = now_ns + self._config.check_interval_ms * NS_PER_MS
+        for hang in self._vigil.look(now_ns, self._read_beat):
+            self._on_hang(hang)
+        for program in self._crash_loops.take_due(now_ns):
+            self._tell_refusal("start", program, self._supervisor.start(program))
+        if self._awaited:
+            # supervisord looks after its children once a second, or when somebody asks it something.
+            self._supervisor.nudge()
+
+    def readiness(self) -> str | None:
+        """Ready as soon as it is open."""
+        return None
+
+    def counters(self) -> dict[str, int]:
+        """What was found and done, how many programs run, and how many pause."""
+        return {**self._counts, "programs_watched": len(self._vigil), "programs_paused": len(self._crash_loops)}
+
+    def latencies(self) -> Mapping[str, Latency]:
+        """Nothing is measured."""
+        return {}
+
+    def begin_stop(self) -> None:
+        """Nothing is begun that would have to end."""
+
+    def is_settled(self) -> bool:
+        """At once: what is paused stays stopped, which `supervisorctl start` ends."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _on_event(self, event: ProgramEvent) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if event.is_crash:
+            self._counts["crashes"] += 1
+            self._crash_loops.on_crash(event.program, now_ns)
+            self._awaited.add(event.program)
+        if event.state in END_STATES:
+            self._awaited.discard(event.program)
+        if event.state != "RUNNING":
+            self._vigil.end(event.program)
+            return
+        self._crash_loops.end_pause(event.program)
+        self._begin(event.program, event.pid)
+        # Only now, because what supervisord is about to start cannot be stopped.
+        loop = self._crash_loops.find_loop(event.program)
+        if loop is not None:
+            self._on_crash_loop(loop, now_ns)
+
+    def _begin(self, program: str, pid: int) -> None:
+        if pid != os.getpid():
+            self._vigil.begin(program, pid)
+
+    def _read_beat(self, program: str) -> Beat | None:
+        return read_beat(self._process.run_directory.file("status", f"{_name_of(program)}.alive"))
+
+    def _on_hang(self, hang: Hang) -> None:
+        self._counts["hangs"] += 1
+        silent_ms = hang.silent_ns // NS_PER_MS
+        while_doing = "while opening" if hang.is_opening else "between two turns"
+        is_killed = self._may_kill
+        if is_killed:
+            fault = self._supervisor.kill(hang.name)
+            self._tell_refusal("kill", hang.name, fault)
+            is_killed = fault is None
+        if is_killed:
+            self._counts["kills"] += 1
+            self._vigil.end(hang.name)
+            self._awaited.add(hang.name)
+        outcome = "killed, to be started again" if is_killed else "not killed"
+        self._process.log.error("process_hung", program=hang.name, pid=hang.pid, silent_ms=silent_ms, killed=is_killed)
+        self._raise(
+            "PROCESS_HUNG", hang.name, f"pid {hang.pid} gave no beat for {silent_ms} ms {while_doing}: {outcome}"
+        )
+
+    def _on_crash_loop(self, loop: CrashLoop, now_ns: int) -> None:
+        fault = self._supervisor.stop(loop.name)
+        if fault is not None:
+            # It has ended again already; its next start is the next chance.
+            self._tell_refusal("stop", loop.name, fault)
+            return
+        self._counts["crash_loops"] += 1
+        self._crash_loops.pause(loop, now_ns)
+        window_s, pause_s = self._config.restart_window_ms / 1_000, loop.pause_ns // NS_PER_MS / 1_000
+        self._process.log.error("crash_loop", program=loop.name, crashes=loop.crash_count, pause_s=pause_s)
+        self._raise(
+            "CRASH_LOOP", loop.name, f"crashed {loop.crash_count} times within {window_s:g} s: pauses {pause_s:g} s"
+        )
+
+    def _raise(self, code: str, program: str, detail: str) -> None:
+        self._alarms.publish(
+            AlarmRaised(
+                **DRAFT,
+                timestamp_ns=self._clock.now_ns(),
+                code=code,
+                severity=Severity.CRITICAL,
+                subject=_name_of(program),
+                detail=detail,
+            )
+        )
+
+    def _tell_refusal(self, act: str, program: str, fault: str | None) -> None:
+        if fault is not None:
+            self._counts["acts_refused"] += 1
+            self._process.log.warning("supervisord_refused", act=act, program=program, fault=fault)
+
+
+def _name_of(program: str) -> str:
+    """The name by which the process knows itself."""
+    return program.partition(":")[2]
