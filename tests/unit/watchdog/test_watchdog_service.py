@@ -166,6 +166,20 @@ def test_program_that_an_operator_starts_during_its_pause_is_not_started_twice(s
     assert [act for act, _ in watchdog.supervisor.acts] == ["stop"]
 
 
+def test_program_whose_pause_outlives_the_watchdog_is_started_by_the_next_one(start: Start) -> None:
+    """Or the death of the watchdog would leave it stopped for ever."""
+    first = start()
+    first.run(100, CRASH, RUNNING, CRASH, RUNNING, CRASH, RUNNING, make_event("STOPPED"))
+    first.process.close()
+
+    second = start({})
+    second.process.close()
+    third = start({})
+
+    assert second.supervisor.acts == [("start", "gateway:gateway")]
+    assert third.supervisor.acts == []
+
+
 def test_orderly_end_is_no_crash(start: Start) -> None:
     """However often."""
     watchdog = start()
