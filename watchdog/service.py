@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from common.beats import Beat, read_beat
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.events.base import DRAFT
 from common.events.risk import AlarmRaised, Severity
 from common.metrics import Latency
@@ -20,8 +20,7 @@ from watchdog.crash_loops import CrashLoop, CrashLoops
 from watchdog.supervisor import ProgramEvent, Supervisor
 from watchdog.vigil import Hang, Vigil
 
-# States in which supervisord has done with a program for now.
-END_STATES = {"RUNNING", "STOPPED", "FATAL"}
+NUDGES_NS = 2 * NS_PER_S  # after a crash or a kill: twice what supervisord would take by itself to start it again
 PAUSES_NAME = "watchdog.pauses"
 
 
@@ -38,7 +37,7 @@ class WatchdogService:
         self._crash_loops = CrashLoops(config)
         self._counts: Counter[str] = Counter()
         self._next_look_ns = 0
-        self._awaited: set[str] = set()  # programs that supervisord is about to reap or to start
+        self._nudges_end_ns = 0
 
     def open(self) -> None:
         """Learn what runs, then take events."""
@@ -66,7 +65,7 @@ class WatchdogService:
         for program in self._crash_loops.take_due(now_ns):
             self._tell_refusal("start", program, self._supervisor.start(program))
             self._save_pauses()
-        if self._awaited:
+        if now_ns < self._nudges_end_ns:
             # supervisord looks after its children once a second, or when somebody asks it something.
             self._supervisor.nudge()
 
@@ -101,9 +100,7 @@ class WatchdogService:
         if event.is_crash:
             self._counts["crashes"] += 1
             self._crash_loops.on_crash(event.program, now_ns)
-            self._awaited.add(event.program)
-        if event.state in END_STATES:
-            self._awaited.discard(event.program)
+            self._nudges_end_ns = now_ns + NUDGES_NS
         if event.state != "RUNNING":
             self._vigil.end(event.program)
             return
@@ -135,7 +132,7 @@ class WatchdogService:
         if is_killed:
             self._counts["kills"] += 1
             self._vigil.end(hang.name)
-            self._awaited.add(hang.name)
+            self._nudges_end_ns = self._clock.monotonic_ns() + NUDGES_NS
         outcome = "killed, to be started again" if is_killed else "not killed"
         self._process.log.error("process_hung", program=hang.name, pid=hang.pid, silent_ms=silent_ms, killed=is_killed)
         self._raise(
