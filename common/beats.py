@@ -33,8 +33,10 @@ class BeatFile:
         os.pwrite(self._descriptor, _FIELDS.pack(self._pid, monotonic_ns, turns), 0)
 
     def close(self) -> None:
-        """Give the file back; it stays, and its beat grows old."""
-        os.close(self._descriptor)
+        """Give the file back; it stays, and its beat grows old. Safe to repeat."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def read_beat(path: Path) -> Beat | None:

@@ -50,9 +50,11 @@ def ask(config: Config, request: ControlRequested, answer_ms_max: int = ANSWER_M
             waiter.wait(left_ns // NS_PER_MS + 1)
             frame = take_answer(socket)
     if frame is None:
+        is_open = request.action is not ControlAction.STATUS
+        advice = " Whether it was done is not known: look with `tickpulse trading`" if is_open else ""
         raise NotReadyError(
             f"{request.action}: no answer within {answer_ms_max / 1_000:g} s at {endpoint}; is the executor running in "
-            f"{config.run_directory().path}? Whether it was done is not known: look with `tickpulse trading`"
+            f"{config.run_directory().path}?{advice}"
         )
     return _read(frame, request)
 

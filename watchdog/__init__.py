@@ -2,6 +2,6 @@
 
 In:    beats (everyone, files of the run directory), process events (supervisord, on stdin)
 Out:   kills, stops and starts (supervisord, by XML-RPC), alarms on telemetry and in its log
-Owns:  which program hangs, and which is paused; forgotten when it ends, asked for again at its start.
+Owns:  which program pauses; whatever else it knows it asks for again at its start.
 Never: ends a process that supervisord does not run; touches the order path.
 """

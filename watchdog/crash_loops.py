@@ -74,6 +74,6 @@ class CrashLoops:
         self._paused.difference_update(due)
         return due
 
-    def __len__(self) -> int:
-        """How many programs pause."""
-        return len(self._paused)
+    def paused(self) -> list[str]:
+        """The programs that pause now, by name."""
+        return sorted(self._paused)

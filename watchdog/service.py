@@ -3,21 +3,25 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from common.beats import Beat, read_beat
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.events.base import DRAFT
 from common.events.risk import AlarmRaised, Severity
 from common.metrics import Latency
 from common.process import Process
+from common.run_directory import replace_file
 from common.sockets.transfer import offer
 from watchdog.config import WatchdogConfig
 from watchdog.crash_loops import CrashLoop, CrashLoops
 from watchdog.supervisor import ProgramEvent, Supervisor
 from watchdog.vigil import Hang, Vigil
 
-# States in which supervisord has done with a program for now.
-END_STATES = {"RUNNING", "STOPPED", "FATAL"}
+NUDGES_NS = 2 * NS_PER_S  # after a crash or a kill: twice what supervisord would take by itself to start it again
+PAUSES_NAME = "watchdog.pauses"
 
 
 class WatchdogService:
@@ -33,13 +37,17 @@ class WatchdogService:
         self._crash_loops = CrashLoops(config)
         self._counts: Counter[str] = Counter()
         self._next_look_ns = 0
-        self._awaited: set[str] = set()  # programs that supervisord is about to reap or to start
+        self._nudges_end_ns = 0
 
     def open(self) -> None:
         """Learn what runs, then take events."""
         process = self._process
         socket = process.sockets.connect_publisher(process.endpoint("telemetry"))
         self._alarms = process.publisher("telemetry", lambda frame: offer(socket, frame))
+        self._pauses_path = process.run_directory.file("state", PAUSES_NAME)
+        for program in _read_pauses(self._pauses_path):
+            self._tell_refusal("start", program, self._supervisor.start(program))
+        self._save_pauses()
         for program, pid in self._supervisor.running().items():
             self._begin(program, pid)
         self._supervisor.subscribe()
@@ -56,7 +64,8 @@ class WatchdogService:
             self._on_hang(hang)
         for program in self._crash_loops.take_due(now_ns):
             self._tell_refusal("start", program, self._supervisor.start(program))
-        if self._awaited:
+            self._save_pauses()
+        if now_ns < self._nudges_end_ns:
             # supervisord looks after its children once a second, or when somebody asks it something.
             self._supervisor.nudge()
 
@@ -66,7 +75,11 @@ class WatchdogService:
 
     def counters(self) -> dict[str, int]:
         """What was found and done, how many programs run, and how many pause."""
-        return {**self._counts, "programs_watched": len(self._vigil), "programs_paused": len(self._crash_loops)}
+        return {
+            **self._counts,
+            "programs_watched": len(self._vigil),
+            "programs_paused": len(self._crash_loops.paused()),
+        }
 
     def latencies(self) -> Mapping[str, Latency]:
         """Nothing is measured."""
@@ -76,7 +89,7 @@ class WatchdogService:
         """Nothing is begun that would have to end."""
 
     def is_settled(self) -> bool:
-        """At once: what is paused stays stopped, which `supervisorctl start` ends."""
+        """At once: what pauses is started by the next life."""
         return True
 
     def close(self) -> None:
@@ -87,13 +100,13 @@ class WatchdogService:
         if event.is_crash:
             self._counts["crashes"] += 1
             self._crash_loops.on_crash(event.program, now_ns)
-            self._awaited.add(event.program)
-        if event.state in END_STATES:
-            self._awaited.discard(event.program)
+            self._nudges_end_ns = now_ns + NUDGES_NS
         if event.state != "RUNNING":
             self._vigil.end(event.program)
             return
-        self._crash_loops.end_pause(event.program)
+        if event.program in self._crash_loops.paused():
+            self._crash_loops.end_pause(event.program)
+            self._save_pauses()
         self._begin(event.program, event.pid)
         # Only now, because what supervisord is about to start cannot be stopped.
         loop = self._crash_loops.find_loop(event.program)
@@ -119,7 +132,7 @@ class WatchdogService:
         if is_killed:
             self._counts["kills"] += 1
             self._vigil.end(hang.name)
-            self._awaited.add(hang.name)
+            self._nudges_end_ns = self._clock.monotonic_ns() + NUDGES_NS
         outcome = "killed, to be started again" if is_killed else "not killed"
         self._process.log.error("process_hung", program=hang.name, pid=hang.pid, silent_ms=silent_ms, killed=is_killed)
         self._raise(
@@ -134,11 +147,16 @@ class WatchdogService:
             return
         self._counts["crash_loops"] += 1
         self._crash_loops.pause(loop, now_ns)
+        self._save_pauses()
         window_s, pause_s = self._config.restart_window_ms / 1_000, loop.pause_ns // NS_PER_MS / 1_000
         self._process.log.error("crash_loop", program=loop.name, crashes=loop.crash_count, pause_s=pause_s)
         self._raise(
             "CRASH_LOOP", loop.name, f"crashed {loop.crash_count} times within {window_s:g} s: pauses {pause_s:g} s"
         )
+
+    def _save_pauses(self) -> None:
+        """So that a watchdog that is killed leaves nothing stopped for ever."""
+        replace_file(self._pauses_path, msgspec.json.encode(self._crash_loops.paused()))
 
     def _raise(self, code: str, program: str, detail: str) -> None:
         self._alarms.publish(
@@ -156,6 +174,13 @@ class WatchdogService:
         if fault is not None:
             self._counts["acts_refused"] += 1
             self._process.log.warning("supervisord_refused", act=act, program=program, fault=fault)
+
+
+def _read_pauses(path: Path) -> list[str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError):
+        return []
 
 
 def _name_of(program: str) -> str:

@@ -1,5 +1,6 @@
 """The kill switch: what tightens it, who may loosen it, and what it says of an order."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from common.errors import InvalidValueError
 from common.events.base import DRAFT
 from common.events.risk import ControlAction, ControlRequested, ScopeState, TradingState
 from executor.entries import TradingStateMoved
+from executor.journal import SqliteJournal
 from executor.trading_state import (
     LOOSENING_AGE_NS_MAX,
     SCOPES_MAX,
@@ -341,3 +343,22 @@ def test_fold_of_the_same_entries_gives_the_same_switch() -> None:
     ]
     assert (events[2].scope, events[2].state, events[2].by) == ("all", TradingState.REDUCING, "bob")
     assert entries[1].subject == "strategy:momentum"
+
+
+def test_halt_is_read_again_from_the_journal(tmp_path: Path) -> None:
+    """Through the very file that a restart reads."""
+    switch, restarted = KillSwitch(), KillSwitch()
+    entries = [*command(switch, "halt", "strategy:momentum"), *command(switch, "reduce", "all")]
+    journal = SqliteJournal(tmp_path / "journal.sqlite", "normal")
+    journal.append(entries)
+    journal.close()
+
+    reopened = SqliteJournal(tmp_path / "journal.sqlite", "normal")
+    replayed = list(reopened.replay())
+    reopened.close()
+    for entry in replayed:
+        assert isinstance(entry, TradingStateMoved)
+        restarted.apply(entry)
+
+    assert replayed == entries
+    assert restarted.scopes() == switch.scopes()

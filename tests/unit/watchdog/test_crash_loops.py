@@ -52,11 +52,11 @@ def test_paused_program_is_due_once_when_its_time_is_over() -> None:
     pause(loops, 0, 1, 2)
 
     assert loops.find_loop("momentum") is None
-    assert len(loops) == 1
+    assert loops.paused() == ["momentum"]
     assert loops.take_due(7 * NS_PER_S - 1) == []
     assert loops.take_due(7 * NS_PER_S) == ["momentum"]
     assert loops.take_due(100 * NS_PER_S) == []
-    assert len(loops) == 0
+    assert loops.paused() == []
 
 
 def test_each_pause_is_twice_as_long_as_the_last_up_to_the_longest() -> None:

@@ -97,21 +97,19 @@ def test_kill_that_is_refused_is_tried_again(start: Start) -> None:
     assert "kills" not in watchdog.service.counters()
 
 
-def test_killed_process_is_waited_for_until_it_runs_again(start: Start) -> None:
-    """Supervisord is asked again and again, so that it looks after its children at once."""
+def test_killed_process_is_started_again_without_delay(start: Start) -> None:
+    """Supervisord is asked something for two seconds, so that it looks after its children at once; then no more."""
     watchdog = start()
     watchdog.beat("gateway", turns=7)
-    watchdog.run(1_700)
-    nudged = watchdog.supervisor.nudge_count
-    assert nudged > 0
+    watchdog.run(1_500)
+    assert watchdog.supervisor.nudge_count == 0
 
-    watchdog.run(200, CRASH, make_event("STARTING"))
-    assert watchdog.supervisor.nudge_count > nudged
+    watchdog.run(2_500)
+    assert watchdog.supervisor.nudge_count == 20
+    watchdog.run(1_900, CRASH)
+    assert 20 < watchdog.supervisor.nudge_count <= 40
     watchdog.run(100, make_event("RUNNING", pid=PID + 1))
-    nudged = watchdog.supervisor.nudge_count
-    watchdog.run(1_000)
 
-    assert watchdog.supervisor.nudge_count == nudged
     assert watchdog.service.counters()["programs_watched"] == 1
 
 
@@ -164,6 +162,20 @@ def test_program_that_an_operator_starts_during_its_pause_is_not_started_twice(s
     watchdog.run(10_000, RUNNING)
 
     assert [act for act, _ in watchdog.supervisor.acts] == ["stop"]
+
+
+def test_program_whose_pause_outlives_the_watchdog_is_started_by_the_next_one(start: Start) -> None:
+    """Or the death of the watchdog would leave it stopped for ever."""
+    first = start()
+    first.run(100, CRASH, RUNNING, CRASH, RUNNING, CRASH, RUNNING, make_event("STOPPED"))
+    first.process.close()
+
+    second = start({})
+    second.process.close()
+    third = start({})
+
+    assert second.supervisor.acts == [("start", "gateway:gateway")]
+    assert third.supervisor.acts == []
 
 
 def test_orderly_end_is_no_crash(start: Start) -> None:
