@@ -143,7 +143,7 @@ class Emitter:
 
     def forget_ended(self) -> None:
         """Take what has ended out of the store: together, because each transaction costs as much as an emission."""
-        if self._ended:
+        if self._ended and not self._unwritten:  # whose end may be known before it was sent, if a peer makes up ids
             self._store.remove(self._ended)
             self._ended.clear()
 

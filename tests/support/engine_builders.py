@@ -169,7 +169,8 @@ class Stage:
         """Have the strategy do something in a callback that a tick brings about."""
         acts = self.strategy.acts
         acts["on_tick"] = lambda _: action()
-        self.market(make_tick())
+        # Of a gateway that was restarted with the strategy: never a tick that an earlier life has seen.
+        self.market(make_tick(epoch=self.engine.epoch))
         del acts["on_tick"]
 
     def emit(self, **options: Any) -> str:
