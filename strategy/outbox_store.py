@@ -1,7 +1,7 @@
 """The outbox on disk: one SQLite file of instructions without an end, and the newest checkpoint.
 
 What is added is durable before it is sent, so it survives kill -9; with `synchronous = "full"` power loss too. An
-emission is one transaction of 18 µs: its instruction, the newest id and the strategy's state after it stay together.
+emission is one transaction of 25 to 35 µs: its instruction, the newest id and the strategy's state after it stay together.
 """
 
 import sqlite3
@@ -32,16 +32,18 @@ CREATE TABLE instructions (
 ) STRICT;
 CREATE TABLE checkpoint (
   only INTEGER PRIMARY KEY CHECK (only = 1),
-  timestamp_ns INTEGER NOT NULL,
+  timestamp_ns INTEGER,
   last_id TEXT,
-  market BLOB NOT NULL,
+  market BLOB,
   state BLOB
 ) STRICT;
+INSERT INTO checkpoint (only) VALUES (1);
 """
 
 _INSERT = "INSERT INTO instructions (number, id, body) VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM instructions WHERE number = ?"
-_SAVE = "REPLACE INTO checkpoint (only, timestamp_ns, last_id, market, state) VALUES (1, ?, ?, ?, ?)"
+# In place: replacing the row costs twice as much for a state of 24 kB, 102 µs instead of 51 µs.
+_SAVE = "UPDATE checkpoint SET timestamp_ns = ?, last_id = ?, market = ?, state = ?"
 
 _encode_market = msgspec.msgpack.Encoder().encode
 _decode_market = msgspec.msgpack.Decoder(dict[str, Mark]).decode
@@ -83,8 +85,10 @@ class SqliteOutboxStore:
         self._numbers = {instruction_id: number for number, instruction_id, _ in rows}
         self._last_number = rows[-1][0] if rows else 0
         if saved is None:
-            return Kept(instructions=instructions)
+            raise FatalError(f"outbox {self._path}: expected one checkpoint row, was none; restore or remove the file")
         timestamp_ns, self._last_id, market, state = saved
+        if market is None:
+            return Kept(instructions=instructions)
         try:
             checkpoint = Checkpoint(timestamp_ns=timestamp_ns, market=_decode_market(market), state=state)
         except msgspec.MsgspecError as error:

@@ -56,7 +56,7 @@ def test_nothing_is_sent_when_the_store_fails() -> None:
 
 
 def test_emissions_of_one_callback_cost_one_transaction_and_a_tick_none() -> None:
-    """It is 18 µs on the way from a tick to its order."""
+    """It is 30 µs on the way from a tick to its order."""
     store = MemoryOutboxStore()
     stage = Stage(store=store)
     stage.act_once(lambda: [stage.strategy.buy(BTC, 1) for _ in range(5)])

@@ -129,7 +129,7 @@ def test_emission_that_cannot_be_written_leaves_nothing_of_it(open_store: Open, 
     store.load()
     store.add(make_instructions()[:1], CHECKPOINT)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("CREATE TRIGGER full BEFORE INSERT ON checkpoint BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        other.execute("CREATE TRIGGER full BEFORE UPDATE ON checkpoint BEGIN SELECT RAISE(ABORT, 'disk full'); END")
 
     with pytest.raises(FatalError, match=r"outbox .*mine.outbox.sqlite: it could not be written, disk full"):
         store.add(make_instructions()[1:], Checkpoint(timestamp_ns=6, market={}))
@@ -197,6 +197,7 @@ def test_torn_file_ends_the_process(path: Path) -> None:
         ("UPDATE instructions SET body = x'c1'", "row 1: expected an instruction, body"),
         ("UPDATE instructions SET id = 'mine-7-9'", "row 1: expected instruction mine-7-9, was Signal"),
         ("UPDATE checkpoint SET market = x'c1'", "expected a market position"),
+        ("DELETE FROM checkpoint", "expected one checkpoint row, was none"),
     ],
 )
 def test_row_that_cannot_be_read_ends_the_process(open_store: Open, path: Path, change: str, text: str) -> None:
