@@ -358,6 +358,7 @@ class Engine:
         if state.request_id != f"{self.epoch}-{self._state_request}":
             return
         self._emitter.compare(state.last_id)
+        self.outbox.hasten()
         self.portfolio.take(state)
         self.is_state_known = True
         # An answer may come when the strategy has stopped already.

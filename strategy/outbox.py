@@ -109,6 +109,11 @@ class Outbox:
             pending.next_send_ns = now_ns + pending.pause_ns
         return [pending.instruction for pending in due]
 
+    def hasten(self) -> None:
+        """Make everything due now: the executor lives, and what was sent to the one before it is gone."""
+        for pending in self._pending.values():
+            pending.next_send_ns = 0
+
     def acknowledge(self, instruction_id: str) -> Instruction | None:
         """The end of an instruction is known; None when it is not waited for (any more)."""
         pending = self._pending.pop(instruction_id, None)
