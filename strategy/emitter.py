@@ -135,7 +135,8 @@ class Emitter:
         instruction = self.outbox.acknowledge(message.signal_id)
         if instruction is None:
             return False
-        self._was_full = False
+        if self.outbox.is_relieved:
+            self._was_full = False
         self._ended.append(message.signal_id)
         self.counts[f"{instruction.kind}s_acknowledged"] += 1
         self.counts[f"{instruction.kind}s_{message.outcome.value}"] += 1

@@ -79,6 +79,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
+    @property
+    def is_relieved(self) -> bool:
+        """Tell whether half of the room is free, so that being full again is news."""
+        return len(self._pending) <= self._signals_max // 2
+
     def __iter__(self) -> Iterator[Instruction]:
         """What waits for its end, oldest first."""
         return (pending.instruction for pending in self._pending.values())

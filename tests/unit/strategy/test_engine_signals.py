@@ -51,19 +51,23 @@ def test_signal_that_did_not_fit_the_outbox_was_not_emitted() -> None:
     assert (stage.count("signals_emitted"), stage.strategy.pending_signals()) == (2, 1)
 
 
-def test_full_outbox_is_told_once_each_time_it_fills_up() -> None:
-    """Refusals are counted; a line in the log for each would bury the first."""
-    stage = Stage(outbox_signals_max=1)
-    signal_id = stage.emit()
+def test_full_outbox_is_told_once_until_half_of_it_is_free_again() -> None:
+    """Refusals are counted; a line in the log whenever one more is acknowledged would fill the disk."""
+    stage = Stage(outbox_signals_max=4)
 
-    for _ in range(3):
-        stage.act_once(lambda: stage.strategy.sell(BTC, 1))
-    stage.event(make_acknowledgement(signal_id))
-    stage.emit()
-    stage.act_once(lambda: stage.strategy.sell(BTC, 1))
+    def fill_up() -> None:
+        stage.act_once(lambda: [stage.strategy.buy(BTC, 1) for _ in range(5)])
 
+    fill_up()
+    fill_up()
+    stage.event(make_acknowledgement("mine-7-1"))
+    fill_up()
+    warnings_while_busy = len(stage.warnings)
+    stage.event(*(make_acknowledgement(f"mine-7-{number}") for number in (2, 3)))
+    fill_up()
+
+    assert (warnings_while_busy, [event for event, _ in stage.warnings]) == (1, ["outbox_full", "outbox_full"])
     assert stage.count("signals_refused_full") == 4
-    assert [event for event, _ in stage.warnings] == ["outbox_full", "outbox_full"]
     assert "is the executor running?" in stage.warnings[0][1]["error"]
 
 

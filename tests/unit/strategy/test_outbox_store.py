@@ -187,8 +187,11 @@ def test_torn_file_ends_the_process(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
-    with pytest.raises(FatalError, match=r"mine.outbox.sqlite: expected a readable"):
-        SqliteOutboxStore(path, "normal").load()
+    with (
+        pytest.raises(FatalError, match=r"mine.outbox.sqlite: expected a readable"),
+        closing(SqliteOutboxStore(path, "normal")) as torn,
+    ):
+        torn.load()
 
 
 @pytest.mark.parametrize(
