@@ -5,6 +5,7 @@ A derived id needs no memory: after any crash the same signal gives the same ord
 
 import hashlib
 import re
+from typing import NamedTuple
 
 from common.errors import InvalidValueError
 
@@ -42,6 +43,23 @@ def check_name(value: str, what: str) -> str:
 def make_signal_id(strategy: str, epoch: int, number: int) -> str:
     """Name a strategy's decision: unique for ever, because an epoch is never used twice."""
     return f"{strategy}-{epoch}-{number}"
+
+
+class SignalPlace(NamedTuple):
+    """Where an instruction stands among those of its strategy: the later one has the greater life, then number."""
+
+    epoch: int
+    number: int
+
+
+def parse_signal_id(signal_id: str, strategy: str) -> SignalPlace | None:
+    """Take apart what `make_signal_id` has made for this strategy; None when it is somebody else's id."""
+    _, _, place = signal_id.partition(f"{strategy}-")
+    epoch, _, number = place.partition("-")
+    if not (epoch.isdecimal() and number.isdecimal()):
+        return None
+    found = SignalPlace(int(epoch), int(number))
+    return found if make_signal_id(strategy, *found) == signal_id else None
 
 
 def make_client_order_id(signal_id: str) -> str:

@@ -316,8 +316,8 @@ class Exposure:
         return mark or ZERO
 
     def _move_price(self, before: Order | None, after: Order) -> None:
-        old = None if before is None or before.is_final else before.limit_price
-        new = None if after.is_final else after.limit_price
+        old = None if before is None or before.is_final else before.exposed_limit_price
+        new = None if after.is_final else after.exposed_limit_price
         if old == new:
             return
         signal = after.signal

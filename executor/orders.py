@@ -143,6 +143,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return EXACT.add(self.leaves_quantity, EXACT.subtract(self.replacement.quantity, self.quantity))
 
     @property
+    def exposed_limit_price(self) -> Decimal | None:
+        """The limit that it may be filled at in the worst case, for the same reason."""
+        if self.replacement is None or self.limit_price is None:
+            return self.limit_price
+        further = max if self.signal.action == "buy" else min
+        return further(self.limit_price, self.replacement.limit_price)
+
+    @property
     def average_price(self) -> Decimal | None:
         """Cost of one filled unit, 12 decimals; None before the first fill."""
         if not self.filled_quantity:

@@ -11,7 +11,7 @@ from common.command import Command, load_config, run_options
 from common.errors import NotReadyError
 from common.events.trading import Acknowledgement
 from common.money import plain
-from executor.book import Book
+from executor.book import Book, SignalRecord
 from executor.journal import open_readonly, read_entries
 from executor.orders import Order
 from executor.service import JOURNAL_NAME
@@ -22,7 +22,9 @@ from executor.service import JOURNAL_NAME
     "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Newest orders to show; 0 = all."
 )
 @click.option("--at", "last_seq", type=click.IntRange(min=0), metavar="SEQ", help="As of this journal entry.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with signals, orders and positions.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object with signals, requests, orders and positions."
+)
 @run_options
 def orders(
     config_path: Path | None,
@@ -71,16 +73,8 @@ def describe(book: Book, last_seq: int) -> dict[str, Any]:
     outcomes = [record.outcome.outcome for record in book.signals.values() if record.outcome is not None]
     return {
         "journal_seq": last_seq,
-        "signals": [
-            {
-                "signal_id": record.signal_id,
-                "strategy": record.strategy,
-                "client_order_id": record.client_order_id,
-                "outcome": None if record.outcome is None else record.outcome.outcome.value,
-                "reason": None if record.outcome is None else record.outcome.reason,
-            }
-            for record in book.signals.values()
-        ],
+        "signals": [_record_row(record) for record in book.signals.values()],
+        "requests": [_record_row(record) for record in book.requests.values()],
         "orders": [_order_row(order) for order in book.orders.values()],
         "positions": [
             {
@@ -108,6 +102,16 @@ def describe(book: Book, last_seq: int) -> dict[str, Any]:
     }
 
 
+def _record_row(record: SignalRecord) -> dict[str, Any]:
+    return {
+        "signal_id": record.signal_id,
+        "strategy": record.strategy,
+        "client_order_id": record.client_order_id,
+        "outcome": None if record.outcome is None else record.outcome.outcome.value,
+        "reason": None if record.outcome is None else record.outcome.reason,
+    }
+
+
 def _order_row(order: Order) -> dict[str, Any]:
     signal = order.signal
     return {
@@ -119,8 +123,8 @@ def _order_row(order: Order) -> dict[str, Any]:
         "side": signal.action,
         "order_type": signal.order_type,
         "time_in_force": signal.time_in_force,
-        "quantity": plain(signal.quantity),
-        "limit_price": _plain(signal.limit_price),
+        "quantity": plain(order.quantity),
+        "limit_price": _plain(order.limit_price),
         "status": order.status.value,
         "filled_quantity": plain(order.filled_quantity),
         "average_price": _plain(order.average_price),

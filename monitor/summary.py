@@ -78,17 +78,17 @@ def _strategy(tally: Tally, name: str) -> View:
 
 
 def _lost_signals(tally: Tally, journal: View) -> int:
-    """Signals that a strategy emitted, or that reached the executor, and the journal has no end for.
+    """Instructions that a strategy emitted, or that reached the executor, and the journal has no end for.
 
-    A signal id ends in its number within the life of its strategy, so a hole shows even where the last report of a
+    An id ends in its number within the life of its strategy, so a hole shows even where the last report of a
     killed strategy came before its last signal.
     """
     lives = tally.lives("strategy")
     ended: dict[tuple[str, int], set[int]] = {(life.source, life.epoch): set() for life in lives}
     lost = 0
-    for signal in journal["signals"]:
-        strategy, epoch, number = _parts(signal["signal_id"])
-        is_ended = signal["outcome"] is not None
+    for instruction in (*journal["signals"], *journal["requests"]):
+        strategy, epoch, number = _parts(instruction["signal_id"])
+        is_ended = instruction["outcome"] is not None
         if (strategy, epoch) not in ended:
             lost += not is_ended
         elif is_ended:
@@ -97,8 +97,8 @@ def _lost_signals(tally: Tally, journal: View) -> int:
 
 
 def _lost_in(life: ProcessReported, ended: set[int]) -> int:
-    emitted = max(life.counters.get("signals_emitted", 0), max(ended, default=0))
-    return emitted - len(ended)
+    counted = sum(life.counters.get(name, 0) for name in ("signals_emitted", "cancels_emitted", "amends_emitted"))
+    return max(counted, max(ended, default=0)) - len(ended)
 
 
 def _parts(signal_id: str) -> tuple[str, int, int]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from common.errors import InvalidValueError
 from common.events.market import Tick, Trade
-from common.events.trading import OpenOrder, OrderEvent, PositionEvent, Side, TimeInForce
+from common.events.trading import OpenOrder, OrderEvent, OrderStatus, OrderType, PositionEvent, Side, TimeInForce
 from common.instruments import Instrument, InstrumentTable, Listed
 from strategy.portfolio import Portfolio, PositionView
 
@@ -43,6 +43,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     reduce_only: bool
 
 
+class PlacedOrder(msgspec.Struct, frozen=True):
+    """An order that works, or that a signal on its way will become."""
+
+    signal_id: str
+    exchange: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    status: OrderStatus
+
+
 class Host(Protocol):
     """What a strategy can reach of the process around it."""
 
@@ -57,6 +68,14 @@ class Host(Protocol):
 
     def cancel(self, signal_id: str) -> None:
         """Ask for the cancellation of a signal's order."""
+        ...
+
+    def find_order(self, signal_id: str) -> PlacedOrder | None:
+        """The order of a signal, if it works or is on its way."""
+        ...
+
+    def amend(self, placed: PlacedOrder, quantity: Decimal | None, limit_price: Decimal | None) -> None:
+        """Ask for other terms of an order."""
         ...
 
     def unpack(self) -> Iterable[Tick]:
@@ -79,6 +98,20 @@ class Strategy:
         self.parameters = parameters
 
     # Callbacks
+
+    def save_state(self) -> dict[str, Any] | None:
+        """What the next life needs to go on from here, or None when nothing is worth keeping.
+
+        Plain data, as MessagePack holds it: numbers, text, bytes, lists, dicts with text keys; up to 1 MiB. It is asked
+        for whenever something was emitted, every `checkpoint_ms` and at the end, so it should take microseconds.
+        """
+        return None
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """What an earlier life has saved, once, just before `on_start`; positions and open orders are known.
+
+        No tick that the saved state contains comes again. Raise before anything is changed when it cannot be used.
+        """
 
     def on_start(self) -> None:
         """Once, when positions and open orders are known and before the first tick."""
@@ -107,7 +140,7 @@ class Strategy:
         """At the interval of the config (`timer_ms`)."""
 
     def on_stop(self) -> None:
-        """Once, on an orderly stop; signals emitted here are still sent."""
+        """Once, on an orderly stop; signals emitted here are still sent, and then no more is taken."""
 
     # What a strategy can do
 
@@ -124,6 +157,8 @@ class Strategy:
 
         Raises:
             InvalidValueError: The instrument is not in the table, or the quantity rounds to nothing.
+            OutboxFullError: Too many signals wait for the executor. Nothing was emitted.
+            OrderGateClosedError: `on_stop` has returned.
         """
         return self._emit("buy", listed, quantity, **options)
 
@@ -132,8 +167,47 @@ class Strategy:
         return self._emit("sell", listed, quantity, **options)
 
     def cancel(self, signal_id: str) -> None:
-        """Ask for what is left of a signal's order to be cancelled; `on_order` tells what came of it."""
+        """Ask for what is left of a signal's order to be cancelled; `on_order` tells what came of it.
+
+        It may be on its way still. Nothing happens when it has ended, or is being cancelled already.
+
+        Raises:
+            InvalidValueError: This strategy never emitted such a signal.
+            OutboxFullError: As of `buy`.
+        """
         self._host.cancel(signal_id)
+
+    def amend(
+        self,
+        signal_id: str,
+        *,
+        quantity: float | Decimal | None = None,
+        limit_price: float | Decimal | None = None,
+    ) -> None:
+        """Ask for other terms of a limit order that works or is on its way; `on_order` tells what came of it.
+
+        Args:
+            signal_id: The order's signal.
+            quantity: The new total, fills included, base units; rounded down to the lot size. None: as it is.
+            limit_price: The new limit, quote units; rounded as by `buy` or `sell`. None: as it is.
+
+        Raises:
+            InvalidValueError: There is no such order, it has no limit, nothing is to change, or the quantity rounds to
+                nothing.
+            OutboxFullError: As of `buy`.
+            OrderGateClosedError: As of `buy`.
+        """
+        placed = self._host.find_order(signal_id)
+        if placed is None or placed.order_type != "limit":
+            raise InvalidValueError(f"amend {signal_id}: expected a limit order that works or is on its way")
+        if quantity is None and limit_price is None:
+            raise InvalidValueError(f"amend {signal_id}: expected a quantity or a limit price")
+        instrument = self._listed(placed)
+        self._host.amend(
+            placed,
+            None if quantity is None else _round_lots(instrument, quantity),
+            None if limit_price is None else _round_limit(instrument, limit_price, placed.side),
+        )
 
     def measure_from(self, timestamp_ns: int | None) -> None:
         """Count the latency of what this callback emits from another time than its tick's, ns UTC; None: not at all."""
@@ -175,16 +249,9 @@ class Strategy:
         confidence: float | None = None,
         reduce_only: bool = False,
     ) -> str:
-        instrument = self._host.instruments.find(listed)
-        if instrument is None:
-            raise InvalidValueError(f"{listed.exchange}.{listed.symbol}: not in the instrument table; add it to config")
-        lots = instrument.round_quantity(quantity)
-        if lots <= 0:
-            raise InvalidValueError(
-                f"{instrument.name}: expected a quantity of {instrument.lot_size} or more, was {quantity}"
-            )
-        rounding = ROUND_FLOOR if side == "buy" else ROUND_CEILING
-        price = None if limit_price is None else instrument.round_price(limit_price, rounding)
+        instrument = self._listed(listed)
+        lots = _round_lots(instrument, quantity)
+        price = None if limit_price is None else _round_limit(instrument, limit_price, side)
         # Converted, because the wire does not write the number types that come out of an array.
         return self._host.emit(
             Order(
@@ -198,3 +265,22 @@ class Strategy:
                 reduce_only=bool(reduce_only),
             )
         )
+
+    def _listed(self, listed: Listed) -> Instrument:
+        instrument = self._host.instruments.find(listed)
+        if instrument is None:
+            raise InvalidValueError(f"{listed.exchange}.{listed.symbol}: not in the instrument table; add it to config")
+        return instrument
+
+
+def _round_lots(instrument: Instrument, quantity: float | Decimal) -> Decimal:
+    lots = instrument.round_quantity(quantity)
+    if lots <= 0:
+        raise InvalidValueError(
+            f"{instrument.name}: expected a quantity of {instrument.lot_size} or more, was {quantity}"
+        )
+    return lots
+
+
+def _round_limit(instrument: Instrument, limit_price: float | Decimal, side: Side) -> Decimal:
+    return instrument.round_price(limit_price, ROUND_FLOOR if side == "buy" else ROUND_CEILING)

@@ -1,6 +1,6 @@
 """How a strategy process is told what to run: one table `[strategy.NAME]` for each."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,7 +20,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     signal_lifetime_ms: Positive = 5_000  # then the executor must not send it any more
     resend_ms: Positive = 250  # first pause before an unacknowledged signal is sent again; doubles up to
     resend_ms_max: Positive = 2_000
-    outbox_signals_max: Positive = 1_000  # unacknowledged signals; above it buy() raises
+    outbox_signals_max: Positive = 1_000  # unacknowledged instructions; above it buy() raises
+    checkpoint_ms: Positive = 1_000  # what a crash costs a strategy's state when it emits nothing meanwhile
+    on_stop_orders: Literal["cancel", "leave"] = "leave"  # what an orderly stop does to working orders
     timer_ms: Positive = 1_000
     failures_max: Positive = 10  # callbacks that raised, within the window; then the strategy is halted
     failure_window_s: Positive = 60

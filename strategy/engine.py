@@ -3,10 +3,10 @@
 Pure: the service sends what `take_outgoing` returns, and a simulation or a replay runs this very class.
 """
 
-import math
 import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,29 +14,34 @@ import numpy as np
 import numpy.typing as npt
 
 from common.clock import NS_PER_MS, NS_PER_S
+from common.errors import InvalidValueError, TickpulseError
 from common.events.base import DRAFT, Message
-from common.events.market import AMOUNT_MAX, TICK_DTYPE, Tick, Ticks, Trade
+from common.events.market import Tick, Ticks, Trade
 from common.events.trading import (
-    CancelRequested,
     OrderEvent,
+    OrderStatus,
     PositionEvent,
     Signal,
     SignalAcknowledged,
     StateReported,
     StateRequested,
 )
-from common.ids import make_signal_id
 from common.instruments import InstrumentTable
-from strategy.base import Order, Strategy
+from strategy.base import Order, PlacedOrder, Strategy
+from strategy.checkpoint import Checkpoint, Mark, encode_state, is_taken
 from strategy.config import StrategyConfig
-from strategy.outbox import Outbox
+from strategy.emitter import Emitter, OnWarning
+from strategy.outbox import Outbox, OutboxFullError, OutboxStore
+from strategy.packing import pack_tick, unpack_ticks
 from strategy.portfolio import Portfolio
 
-# The fields of TICK_DTYPE, in its order.
-_RECORD = struct.Struct("<3q6d")
 OnFailure = Callable[[str, Exception], None]
-# A signal is given up only when its executor had the time to say that it had expired.
-EXPIRY_GRACE_NS = 5 * NS_PER_S
+# Not yet at the exchange, or its cancel is under way: a cancel now would change nothing.
+_NOT_CANCELLED_AT_STOP = frozenset({OrderStatus.PENDING_NEW, OrderStatus.PENDING_CANCEL})
+
+
+class OrderGateClosedError(TickpulseError):
+    """The strategy has stopped: it may cancel, but not order any more. Nothing was emitted."""
 
 
 class Engine:
@@ -51,20 +56,37 @@ class Engine:
         instruments: InstrumentTable,
         strategy_type: type[Strategy],
         parameters: msgspec.Struct,
+        store: OutboxStore,
+        market_position: Callable[[], dict[str, Mark]] = dict,
         on_failure: OnFailure | None = None,
+        on_warning: OnWarning | None = None,
     ) -> None:
-        """Build the strategy; nothing is called before `start`."""
+        """Build the strategy and load what an earlier life has left; no callback runs before the state is known.
+
+        `market_position` tells how far each topic of the market was handed to `on_market` and `on_snapshot`.
+        """
         self.name = name
         self.epoch = epoch
         self.instruments = instruments
         self.portfolio = Portfolio()
-        self.counts: Counter[str] = Counter()
         self.now_ns = 0
         self.outbox = Outbox(
             resend_ms=config.resend_ms,
             resend_ms_max=config.resend_ms_max,
             signals_max=config.outbox_signals_max,
         )
+        self._emitter = Emitter(name=name, epoch=epoch, outbox=self.outbox, store=store, on_warning=on_warning)
+        self.counts = self._emitter.counts
+        for instruction in self.outbox:
+            if isinstance(instruction, Signal):
+                self.portfolio.on_signal(instruction)
+        checkpoint = self._emitter.kept.checkpoint
+        self._state = None if checkpoint is None else checkpoint.state
+        # Ticks that the state contains. They come again with the gateway's snapshot, until they are too old for that.
+        self._taken = {} if checkpoint is None else checkpoint.market
+        self._taken_until_ns = 0
+        self._market_position = market_position
+        self._next_checkpoint_ns = 0
         # What latency is counted from; a strategy that measures from elsewhere may set it before it emits.
         self.trigger_timestamp_ns: int | None = None
         self.halt_reason: str | None = None
@@ -73,8 +95,6 @@ class Engine:
         self._age_ns_max = config.tick_age_ms_max * NS_PER_MS
         self._cause: Message | None = None
         self._in_hand: Tick | Ticks | None = None
-        self._signal_number = 0
-        self._cancels: list[CancelRequested] = []
         # Set when something is emitted, until it is taken.
         self.has_new_outgoing = False
         self._failures: deque[int] = deque(maxlen=config.failures_max)
@@ -83,7 +103,10 @@ class Engine:
         self._state_request = 0
         self._held: list[Tick] = []
         self.is_started = False
-        self._is_stopped = False
+        self._is_begun = False
+        self.is_stopped = False
+        self._is_gate_closed = False
+        self._cancelled_at_stop: set[str] = set()
         self.is_state_known = False
         self.strategy = strategy_type(self, parameters)
         self._takes_batches = strategy_type.on_ticks is not Strategy.on_ticks
@@ -95,7 +118,11 @@ class Engine:
         self._state_request += 1
         self.is_state_known = False
         return StateRequested(
-            **DRAFT, timestamp_ns=now_ns, strategy=self.name, request_id=f"{self.epoch}-{self._state_request}"
+            **DRAFT,
+            timestamp_ns=now_ns,
+            strategy=self.name,
+            request_id=f"{self.epoch}-{self._state_request}",
+            last_id=self._emitter.last_id,
         )
 
     def on_market(self, message: Message, now_ns: int) -> None:
@@ -130,47 +157,66 @@ class Engine:
             self._on_acknowledged(message)
         elif isinstance(message, OrderEvent):
             self.portfolio.on_order(message)
-            self._call(self.strategy.on_order, message)
+            if self._is_begun:  # before, `on_start` will see what came of it
+                self._call(self.strategy.on_order, message)
         elif isinstance(message, PositionEvent):
             self.portfolio.on_position(message)
-            self._call(self.strategy.on_position, message)
+            if self._is_begun:
+                self._call(self.strategy.on_position, message)
         elif isinstance(message, StateReported):
             self._on_state(message)
 
     def on_time(self, now_ns: int) -> None:
-        """Let time pass: timers, and signals that nobody answered."""
+        """Let time pass: timers, checkpoints, and the end of what was acknowledged."""
         self.now_ns = now_ns
-        for signal in self.outbox.take_expired(now_ns, EXPIRY_GRACE_NS):
-            self.counts["signals_unanswered"] += 1
-            self.portfolio.on_signal_end(signal.signal_id)
+        self._emitter.forget_ended()
         if self.is_started and now_ns >= self._next_timer_ns:
             self._next_timer_ns = now_ns + self._config.timer_ms * NS_PER_MS
             self._cause, self.trigger_timestamp_ns = None, None
             self._call(self.strategy.on_timer, now_ns)
+        if self.is_stopped:
+            self._cancel_at_stop()
+        if self._taken and self._is_begun and now_ns > self._taken_until_ns:
+            self._taken = {}
+        if self._is_begun and now_ns >= self._next_checkpoint_ns:
+            self._write()
 
     def stop(self, now_ns: int) -> None:
-        """Orderly end of the strategy; its outbox goes on until it is empty."""
+        """Orderly end of the strategy: no new order from here on; its outbox goes on until it is empty."""
         self.now_ns = now_ns
-        self._is_stopped = True
+        self.is_stopped = True
         if self.is_started:
             self._cause, self.trigger_timestamp_ns = None, None
             self._call(self.strategy.on_stop)
             self.is_started = False
+        self._is_gate_closed = True
+        self._cancel_at_stop()
+        if self._is_begun:
+            self._write()
+
+    @property
+    def is_settled(self) -> bool:
+        """Every instruction has its end, and so has every order where the stop cancels them."""
+        is_cancelling = self._config.on_stop_orders == "cancel"
+        return self._emitter.is_settled and not (is_cancelling and self.portfolio.open_orders(None))
 
     # Out
 
     def take_outgoing(self, now_ns: int) -> list[Message]:
-        """Signals that are due, in the order of their emission, then cancels."""
+        """Instructions that are due, in the order of their emission; each is in the store by now.
+
+        Raises:
+            FatalError: The store failed. Nothing may be sent.
+        """
         self.has_new_outgoing = False
-        outgoing: list[Message] = [*self.outbox.due(now_ns), *self._cancels]
-        self._cancels.clear()
-        return outgoing
+        if self._emitter.has_unwritten:
+            self._write()
+        return [*self.outbox.due(now_ns)]
 
     def counters(self) -> dict[str, int]:
         """Everything counted so far, by name."""
         return {
             "ticks_received": self.ticks_received,
-            "signals_emitted": self._signal_number,
             "signals_pending": len(self.outbox),
             "signals_resent": self.outbox.resent,
             **self.counts,
@@ -180,6 +226,7 @@ class Engine:
 
     def emit(self, order: Order) -> str:
         """Turn an order into a signal with an id that no other will ever have."""
+        self._check_gate()
         lifetime_ms = self._config.signal_lifetime_ms if order.lifetime_ms is None else order.lifetime_ms
         cause_id = None if self._cause is None else self._cause.event_id()
         signal = Signal(
@@ -187,7 +234,7 @@ class Engine:
             timestamp_ns=self.now_ns,
             exchange=order.instrument.exchange,
             symbol=order.instrument.symbol,
-            signal_id=make_signal_id(self.name, self.epoch, self._signal_number + 1),
+            signal_id=self._emitter.next_id(),
             strategy=self.name,
             action=order.side,
             order_type="market" if order.limit_price is None else "limit",
@@ -199,31 +246,42 @@ class Engine:
             trigger_timestamp_ns=self.trigger_timestamp_ns,
             confidence=order.confidence,
             reduce_only=order.reduce_only,
+            follows=self._emitter.last_id,
             cause_id=cause_id,
             correlation_id=cause_id,
         )
-        self.outbox.add(signal, self.now_ns)
-        self._signal_number += 1
+        self._emitter.emit(signal)
         self.has_new_outgoing = True
         self.portfolio.on_signal(signal)
         return signal.signal_id
 
     def cancel(self, signal_id: str) -> None:
-        """Ask for the cancellation of a signal's order, if it is still working."""
+        """Ask for the cancellation of a signal's order; nothing happens when it has ended or is being cancelled."""
+        placed = self.find_order(signal_id)
+        if placed is None:
+            if not self._emitter.was_emitted(signal_id):
+                raise InvalidValueError(f"cancel: expected the id of a signal of {self.name}, was {signal_id!r}")
+        elif placed.status is not OrderStatus.PENDING_CANCEL:
+            self._emitter.cancel(placed, self.now_ns)
+            self.has_new_outgoing = True
+
+    def amend(self, placed: PlacedOrder, quantity: Decimal | None, limit_price: Decimal | None) -> None:
+        """Ask for other terms of an order, on the grid of its instrument already."""
+        self._check_gate()
+        expires_ns = self.now_ns + self._config.signal_lifetime_ms * NS_PER_MS
+        self._emitter.amend(placed, quantity, limit_price, now_ns=self.now_ns, expires_ns=expires_ns)
+        self.has_new_outgoing = True
+
+    def find_order(self, signal_id: str) -> PlacedOrder | None:
+        """The working order of a signal, or the one that a signal on its way will become."""
         for order in self.portfolio.open_orders(None):
             if order.signal_id == signal_id:
-                self._cancels.append(
-                    CancelRequested(
-                        **DRAFT,
-                        timestamp_ns=self.now_ns,
-                        exchange=order.exchange,
-                        symbol=order.symbol,
-                        signal_id=signal_id,
-                        strategy=self.name,
-                    )
-                )
-                self.has_new_outgoing = True
-                self.counts["cancels_emitted"] += 1
+                return PlacedOrder(signal_id, order.exchange, order.symbol, order.side, order.order_type, order.status)
+        signal = self.outbox.find_signal(signal_id)
+        if signal is None:
+            return None
+        side, status = signal.action, OrderStatus.PENDING_NEW
+        return PlacedOrder(signal_id, signal.exchange, signal.symbol, side, signal.order_type, status)
 
     def unpack(self) -> Iterator[Tick]:
         """The ticks of the batch in hand, one by one, each as the cause of what is emitted for it."""
@@ -237,9 +295,16 @@ class Engine:
 
     # Inside
 
+    def _check_gate(self) -> None:
+        if self._is_gate_closed:
+            raise OrderGateClosedError(f"{self.name}: stopped; expected new orders before on_stop returns")
+
     def _on_tick(self, tick: Tick, now_ns: int) -> None:
         if now_ns - tick.timestamp_ns > self._age_ns_max:
             self.counts["ticks_stale"] += 1
+            return
+        if self._taken and is_taken(tick, self._taken):
+            self.counts["ticks_taken_before"] += 1
             return
         self._cause = tick
         self.trigger_timestamp_ns = tick.timestamp_ns
@@ -257,6 +322,9 @@ class Engine:
         self.ticks_received += batch.count
         if now_ns - batch.timestamp_ns > self._age_ns_max:
             self.counts["ticks_stale"] += batch.count
+            return
+        if self._taken and is_taken(batch, self._taken):
+            self.counts["ticks_taken_before"] += batch.count
             return
         try:
             if self._takes_batches:
@@ -283,24 +351,54 @@ class Engine:
         self._in_hand = None
 
     def _on_acknowledged(self, message: SignalAcknowledged) -> None:
-        if self.outbox.acknowledge(message.signal_id) is None:
-            return
-        self.counts["signals_acknowledged"] += 1
-        self.counts[f"signals_{message.outcome.value}"] += 1
-        self.portfolio.on_signal_end(message.signal_id)
+        if self._emitter.acknowledge(message):
+            self.portfolio.on_signal_end(message.signal_id)
 
     def _on_state(self, state: StateReported) -> None:
         if state.request_id != f"{self.epoch}-{self._state_request}":
             return
+        self._emitter.compare(state.last_id)
+        self.outbox.hasten()
         self.portfolio.take(state)
         self.is_state_known = True
         # An answer may come when the strategy has stopped already.
-        if not self.is_started and not self._is_stopped:
-            self.is_started = True
-            self._call(self.strategy.on_start)
-            for tick in self._held:
-                self.on_snapshot(tick, self.now_ns)
-            self._held.clear()
+        if not self.is_started and not self.is_stopped:
+            self._start()
+
+    def _start(self) -> None:
+        self.is_started = self._is_begun = True
+        self._taken_until_ns = self.now_ns + self._age_ns_max
+        self._next_checkpoint_ns = self.now_ns + self._config.checkpoint_ms * NS_PER_MS
+        if self._state is not None:
+            self._call(self.strategy.load_state, msgspec.msgpack.decode(self._state))
+        self._call(self.strategy.on_start)
+        for tick in self._held:
+            self.on_snapshot(tick, self.now_ns)
+        self._held.clear()
+
+    def _write(self) -> None:
+        """Make durable what was emitted, with the state after it; a state that cannot be saved stays as it was."""
+        self._next_checkpoint_ns = self.now_ns + self._config.checkpoint_ms * NS_PER_MS
+        if self._is_begun and self.halt_reason is None:
+            try:
+                self._state = encode_state(self.strategy.save_state())
+            except Exception as error:  # noqa: BLE001  # as in `_call`
+                self._on_callback_failed("save_state", error)
+        market = self._market_position()
+        self._emitter.write(Checkpoint(timestamp_ns=self.now_ns, market=market, state=self._state))
+
+    def _cancel_at_stop(self) -> None:
+        """Cancel each order once that works, also one that has only come to work since."""
+        if self._config.on_stop_orders == "leave":
+            return
+        for order in self.portfolio.open_orders(None):
+            if order.status in _NOT_CANCELLED_AT_STOP or order.signal_id in self._cancelled_at_stop:
+                continue
+            try:
+                self.cancel(order.signal_id)
+            except OutboxFullError:
+                return  # it is tried again as soon as there is room
+            self._cancelled_at_stop.add(order.signal_id)
 
     def _call_on_tick(self, tick: Tick) -> None:
         """What `_call` does, written out for the hottest callback: 0.15 µs less."""
@@ -343,63 +441,3 @@ class Engine:
 
 def _name_of(callback: Callable[..., None]) -> str:
     return getattr(callback, "__name__", repr(callback))
-
-
-def unpack_ticks(batch: Ticks) -> list[Tick]:
-    """The ticks of a batch, oldest first, each with the number it has in its stream.
-
-    Raises:
-        ValueError: The batch is malformed.
-    """
-    batch.check_length()
-    source, epoch, seq = batch.source, batch.epoch, batch.seq - batch.count
-    exchange, symbol, raw_symbol = batch.exchange, batch.symbol, batch.raw_symbol
-    ticks = []
-    # Written out: a loop over the six amounts costs 1.0 µs a tick, this 0.6 µs. A batch has seldom more than ten ticks,
-    # for which numpy's checks would cost as much again.
-    for now_ns, local_ns, exchange_ns, bid, ask, bid_size, ask_size, last, volume in _RECORD.iter_unpack(batch.data):
-        seq += 1
-        ticks.append(
-            Tick(
-                source,
-                epoch,
-                seq,
-                now_ns,
-                exchange,
-                symbol,
-                raw_symbol,
-                local_ns,
-                bid if 0 <= bid <= AMOUNT_MAX else _absent(bid),
-                ask if 0 <= ask <= AMOUNT_MAX else _absent(ask),
-                bid_size if 0 <= bid_size <= AMOUNT_MAX else _absent(bid_size),
-                ask_size if 0 <= ask_size <= AMOUNT_MAX else _absent(ask_size),
-                last if 0 <= last <= AMOUNT_MAX else _absent(last),
-                volume if 0 <= volume <= AMOUNT_MAX else _absent(volume),
-                exchange_ns or None,
-            )
-        )
-    return ticks
-
-
-def _absent(amount: float) -> float | None:
-    """NaN stands for an absent amount; whatever else is outside the range is an error."""
-    if math.isnan(amount):
-        return None
-    raise ValueError(f"packed ticks: expected an amount from 0 to {AMOUNT_MAX:g} or NaN, was {amount}")
-
-
-def pack_tick(tick: Tick) -> npt.NDArray[np.void]:
-    """A single tick as a group of one: shape (1,), dtype `TICK_DTYPE`, read-only.
-
-    Raises:
-        struct.error: One of its times has more than 63 bits.
-    """
-    absent = float("nan")
-    amounts = (tick.bid, tick.ask, tick.bid_size, tick.ask_size, tick.last, tick.volume)
-    record = _RECORD.pack(
-        tick.timestamp_ns,
-        tick.local_timestamp_ns,
-        tick.exchange_timestamp_ns or 0,
-        *(absent if amount is None else amount for amount in amounts),
-    )
-    return np.frombuffer(record, dtype=TICK_DTYPE)

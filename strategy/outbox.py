@@ -1,19 +1,66 @@
-"""Signals whose end is not known yet: each is sent again, after growing pauses, until it is acknowledged or expires."""
+"""Instructions whose end is not known yet: each is sent again, after growing pauses, until it is acknowledged.
+
+Also after it has expired: only the executor can say that it was never placed. So each has exactly one end on record.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
 
 from common.clock import NS_PER_MS
-from common.errors import TickpulseError
-from common.events.trading import Signal
+from common.errors import InvalidValueError, TickpulseError
+from common.events.trading import AmendRequested, CancelRequested, Signal
+from strategy.checkpoint import Checkpoint
+
+Instruction = Signal | CancelRequested | AmendRequested
 
 
 class OutboxFullError(TickpulseError):
-    """Too many signals wait for an acknowledgement: the executor is down or too slow. The decision was not emitted."""
+    """Too many instructions wait for an acknowledgement: the executor is down or too slow. Nothing was emitted."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier life has left: instructions without an end, oldest first, and the newest id it emitted."""
+
+    instructions: list[Instruction] = []
+    last_id: str | None = None
+    checkpoint: Checkpoint | None = None
+
+
+class OutboxStore(Protocol):
+    """Where instructions and checkpoints survive the process. Each call is durable when it returns."""
+
+    def load(self) -> Kept:
+        """What an earlier life has left."""
+        ...
+
+    def add(self, instructions: Sequence[Instruction], checkpoint: Checkpoint) -> None:
+        """Keep new instructions, maybe none, and the checkpoint after them: all or nothing."""
+        ...
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget instructions whose end is known."""
+        ...
+
+
+def id_of(instruction: Instruction) -> str:
+    """What an instruction is acknowledged under.
+
+    Raises:
+        InvalidValueError: A cancel without a request id, which nobody acknowledges.
+    """
+    instruction_id = instruction.signal_id if isinstance(instruction, Signal) else instruction.request_id
+    if instruction_id is None:
+        raise InvalidValueError(f"cancel of {instruction.signal_id}: expected a request id")
+    return instruction_id
 
 
 class _Pending:
-    __slots__ = ("next_send_ns", "pause_ns", "signal")
+    __slots__ = ("instruction", "next_send_ns", "pause_ns")
 
-    def __init__(self, signal: Signal, now_ns: int) -> None:
-        self.signal = signal
+    def __init__(self, instruction: Instruction, now_ns: int) -> None:
+        self.instruction = instruction
         self.next_send_ns = now_ns
         self.pause_ns = 0  # until it is sent for the first time
 
@@ -32,37 +79,56 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, signal: Signal, now_ns: int) -> None:
-        """Take a new signal, due at once.
+    @property
+    def is_relieved(self) -> bool:
+        """Tell whether half of the room is free, so that being full again is news."""
+        return len(self._pending) <= self._signals_max // 2
+
+    def __iter__(self) -> Iterator[Instruction]:
+        """What waits for its end, oldest first."""
+        return (pending.instruction for pending in self._pending.values())
+
+    def restore(self, instructions: Sequence[Instruction]) -> None:
+        """Take what an earlier life has left, however much it is; it was counted then."""
+        for instruction in instructions:
+            self._pending[id_of(instruction)] = _Pending(instruction, 0)
+
+    def add(self, instruction: Instruction, now_ns: int) -> None:
+        """Take a new instruction, due at once.
 
         Raises:
             OutboxFullError: The bound is reached.
         """
         if len(self._pending) >= self._signals_max:
             raise OutboxFullError(
-                f"outbox: expected fewer than {self._signals_max} unacknowledged signals; is the executor running?"
+                f"outbox: expected fewer than {self._signals_max} unacknowledged instructions; is the executor running?"
             )
-        self._pending[signal.signal_id] = _Pending(signal, now_ns)
+        self._pending[id_of(instruction)] = _Pending(instruction, now_ns)
 
-    def due(self, now_ns: int) -> list[Signal]:
-        """Signals to send now, oldest first; each will be due again after its pause."""
+    def due(self, now_ns: int) -> list[Instruction]:
+        """Instructions to send now, oldest first; each will be due again after its pause."""
         due = [pending for pending in self._pending.values() if pending.next_send_ns <= now_ns]
         for pending in due:
             self.resent += pending.pause_ns > 0
             pending.pause_ns = min(2 * pending.pause_ns or self._pause_ns, self._pause_ns_max)
             pending.next_send_ns = now_ns + pending.pause_ns
-        return [pending.signal for pending in due]
+        return [pending.instruction for pending in due]
 
-    def acknowledge(self, signal_id: str) -> Signal | None:
-        """The end of a signal is known; None when it is not waited for (any more)."""
-        pending = self._pending.pop(signal_id, None)
-        return None if pending is None else pending.signal
+    def hasten(self) -> None:
+        """Make everything due now: the executor lives, and what was sent to the one before it is gone."""
+        for pending in self._pending.values():
+            pending.next_send_ns = 0
 
-    def take_expired(self, now_ns: int, grace_ns: int) -> list[Signal]:
-        """Give up signals that expired more than a grace ago without a word from the executor."""
-        expired = [
-            pending.signal for pending in self._pending.values() if pending.signal.expires_ns + grace_ns < now_ns
-        ]
-        for signal in expired:
-            del self._pending[signal.signal_id]
-        return expired
+    def acknowledge(self, instruction_id: str) -> Instruction | None:
+        """The end of an instruction is known; None when it is not waited for (any more)."""
+        pending = self._pending.pop(instruction_id, None)
+        return None if pending is None else pending.instruction
+
+    def find_signal(self, signal_id: str) -> Signal | None:
+        """A signal that waits for its end."""
+        pending = self._pending.get(signal_id)
+        return pending.instruction if pending is not None and isinstance(pending.instruction, Signal) else None
+
+    def is_cancelling(self, signal_id: str) -> bool:
+        """Tell whether a cancel of this signal waits for its end."""
+        return any(type(waiting) is CancelRequested and waiting.signal_id == signal_id for waiting in self)

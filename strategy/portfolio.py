@@ -62,7 +62,7 @@ class Portfolio:
         self._pending[signal.signal_id] = (signal.exchange, signal.symbol)
 
     def on_signal_end(self, signal_id: str) -> None:
-        """A signal was acknowledged, or expired without an answer."""
+        """A signal was acknowledged."""
         self._pending.pop(signal_id, None)
 
     def on_order(self, event: OrderEvent) -> None:

@@ -15,6 +15,7 @@ from common.wire.subscriber import Subscriber
 from strategy.base import Strategy
 from strategy.config import StrategyConfig
 from strategy.engine import Engine
+from strategy.outbox_store import SqliteOutboxStore
 
 FRAMES_PER_TURN_MAX = 1_000
 HOUSEKEEPING_NS = 5 * NS_PER_MS
@@ -30,6 +31,9 @@ class StrategyService:
     ) -> None:
         self._process = process
         self._config = config
+        self._strategy_type = strategy_type
+        self._parameters = parameters
+        self._store: SqliteOutboxStore | None = None
         self._clock = process.clock
         self._is_stopping = False
         self._has_waiting_frames = False
@@ -37,19 +41,13 @@ class StrategyService:
         self._next_housekeeping_ns = 0
         self._breaks_seen = 0
         self._send_refused = 0
-        self._engine = Engine(
-            name=process.source,
-            epoch=process.epoch,
-            config=config,
-            instruments=process.config.instruments(),
-            strategy_type=strategy_type,
-            parameters=parameters,
-            on_failure=self._on_failure,
-        )
 
     def open(self) -> None:
-        """Connect to gateway and executor, in whatever order they start."""
+        """Open the outbox, then connect to gateway and executor, in whatever order they start."""
         process, name = self._process, self._process.source
+        self._store = SqliteOutboxStore(
+            process.run_directory.file("state", f"{name}.outbox.sqlite"), process.settings.run.synchronous
+        )
         kinds = ("tick", "trade")
         self._market = MarketChannel(
             process.sockets,
@@ -60,6 +58,18 @@ class StrategyService:
             epoch=process.epoch,
             clock=self._clock,
             log=process.log,
+        )
+        self._engine = Engine(
+            name=name,
+            epoch=process.epoch,
+            config=self._config,
+            instruments=process.config.instruments(),
+            strategy_type=self._strategy_type,
+            parameters=self._parameters,
+            store=self._store,
+            market_position=self._market.subscriber.positions,
+            on_failure=self._on_failure,
+            on_warning=process.log.warning,
         )
         self._event_stream = Subscriber(
             [*EVENT_KINDS, f"state_reported.executor.{name}"], on_fault=process.faults.on("events")
@@ -121,13 +131,15 @@ class StrategyService:
         if self._has_waiting_frames:
             return False
         now_ns = self._clock.now_ns()
-        if self._engine.is_started:
+        if not self._engine.is_stopped:
             self._engine.stop(now_ns)
             self._flush(now_ns)
-        return len(self._engine.outbox) == 0
+        return self._engine.is_settled
 
     def close(self) -> None:
-        """Nothing but sockets is held."""
+        """Give the outbox back."""
+        if self._store is not None:
+            self._store.close()
 
     def _on_market(self, message: Message) -> None:
         now_ns = self._clock.now_ns()
@@ -156,7 +168,8 @@ class StrategyService:
         """Ask at the start, and when events were lost or the executor was restarted; until the answer is there."""
         stream = self._event_stream
         breaks = stream.lost + stream.counts["epoch_changes"]
-        if (self._engine.is_state_known and breaks == self._breaks_seen) or self._is_stopping:
+        is_known = self._engine.is_state_known and breaks == self._breaks_seen
+        if is_known or (self._is_stopping and self._engine.is_settled):
             return
         if now_ns - self._state_asked_ns >= ASK_AGAIN_NS:
             self._state_asked_ns = now_ns

@@ -127,6 +127,14 @@ class Subscriber:
         self._lost_tails &= lost_later
         return news
 
+    def positions(self) -> dict[str, tuple[str, int, int]]:
+        """How far each topic was taken: publisher, life and last number. Not where the last messages were lost."""
+        return {
+            stream.topic: (stream.source, stream.epoch, stream.last_seq)
+            for topic, stream in self._streams.items()
+            if stream.epoch and topic not in self._lost_tails
+        }
+
     def counters(self) -> dict[str, int]:
         """Everything counted so far, by name."""
         return {"received": self.received, "lost": self.lost, **self.counts}

@@ -1,17 +1,18 @@
 """Follows a run: buys after so many rising ticks in a row, and leaves when as many fall, on time, or with its gain."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.events.market import Tick
-from strategy.base import Strategy
+from strategy.base import Host, Strategy
 from strategy.indicators import mid_price
 from strategy.portfolio import PositionView
 
 Notional = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000)]
+RUN_AGE_NS_MAX = 10 * NS_PER_S  # a run that was interrupted for longer is none
 
 
 class Momentum(Strategy):
@@ -37,9 +38,23 @@ class Momentum(Strategy):
 
     parameters: Parameters
 
-    def on_start(self) -> None:
-        """Begin without runs."""
+    def __init__(self, host: Host, parameters: Parameters) -> None:
+        super().__init__(host, parameters)
         self._runs: dict[tuple[str, str], Run] = {}
+
+    def save_state(self) -> dict[str, Any]:
+        """Each instrument's run, its pause and when to leave."""
+        runs = [[*key, run.mid, run.length, run.quiet_until_ns, run.exit_ns] for key, run in sorted(self._runs.items())]
+        return {"saved_ns": self.now_ns, "runs": runs}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Pauses and times to leave count on; a run only where hardly a tick is missing."""
+        saved = msgspec.convert(state, _Saved)
+        is_fresh = self.now_ns - saved.saved_ns <= RUN_AGE_NS_MAX
+        for exchange, symbol, mid, length, quiet_until_ns, exit_ns in saved.runs:
+            run = self._runs[exchange, symbol] = Run(mid)
+            run.length = length if is_fresh else 0
+            run.quiet_until_ns, run.exit_ns = quiet_until_ns, exit_ns
 
     def on_tick(self, tick: Tick) -> None:
         """Count the run, then leave or enter."""
@@ -116,3 +131,9 @@ class Run:
         elif mid < self.mid:
             self.length = min(self.length, 0) - 1
         self.mid = mid
+
+
+class _Saved(msgspec.Struct):
+    saved_ns: int
+    # Exchange, symbol, mid, length, quiet_until_ns and exit_ns of each.
+    runs: list[tuple[str, str, float, int, int, int | None]]

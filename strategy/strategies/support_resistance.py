@@ -12,18 +12,21 @@ From below it is the same, upside down. Both ends are equally far away, so neith
 
 from bisect import bisect_right
 from math import inf
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.events.market import Tick
 from common.instruments import Listed
-from strategy.base import Strategy
+from strategy.base import Host, Strategy
 from strategy.indicators import Level, Ring, find_levels, mid_price
 
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Notional = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+CHART_AGE_NS_MAX = 60 * NS_PER_S  # after a longer interruption its levels are those of another market
+SAVED_MOVES_MAX = 100_000  # of all windows together, 800 kB: a state may have 1 MiB
 
 
 class SupportResistance(Strategy):
@@ -67,9 +70,25 @@ class SupportResistance(Strategy):
 
     parameters: Parameters
 
-    def on_start(self) -> None:
-        """Begin with empty charts."""
+    def __init__(self, host: Host, parameters: Parameters) -> None:
+        super().__init__(host, parameters)
         self._charts: dict[tuple[str, str], Chart] = {}
+
+    def save_state(self) -> dict[str, Any]:
+        """Each instrument's window, levels, test under way and pause."""
+        moves_max = SAVED_MOVES_MAX // max(1, len(self._charts))
+        charts = [[*key, chart.save(moves_max)] for key, chart in sorted(self._charts.items())]
+        return {"saved_ns": self.now_ns, "charts": charts}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Pauses count on; a chart only where hardly a tick is missing."""
+        saved = msgspec.convert(state, _Saved)
+        is_fresh = self.now_ns - saved.saved_ns <= CHART_AGE_NS_MAX
+        for exchange, symbol, saved_chart in saved.charts:
+            chart = self._charts[exchange, symbol] = Chart(self.parameters)
+            chart.quiet_until_ns = saved_chart.quiet_until_ns
+            if is_fresh:
+                chart.load(saved_chart)
 
     def on_tick(self, tick: Tick) -> None:
         """Follow the mid, and trade when a test of a level ends."""
@@ -137,6 +156,25 @@ class Chart:
         test = self._test
         return None if test.low < mid < test.high else test.step(mid)
 
+    def save(self, moves_max: int) -> dict[str, Any]:
+        """What `load` takes, with at most so many moves of the window, the newest."""
+        prices = self._window.window()[-moves_max:]
+        return {
+            "quiet_until_ns": self.quiet_until_ns,
+            "window": prices.astype("<f8").tobytes(),
+            "moves_left": self._moves_left,
+            "mid": self._mid,
+            "test": self._test.save(),
+        }
+
+    def load(self, saved: "_SavedChart") -> None:
+        """Go on from an earlier life's chart; its window may have had another size."""
+        for price in np.frombuffer(saved.window, dtype="<f8").tolist():
+            self._window.push(price)
+        self._moves_left = min(saved.moves_left, self._parameters.relevel_moves)
+        self._mid = saved.mid
+        self._test.load(saved.test, saved.mid)
+
     def _relevel(self, mid: float) -> None:
         given, prices = self._parameters, self._window.window()
         self._moves_left = given.relevel_moves
@@ -169,6 +207,26 @@ class LevelTest:
         if self._tested is None:
             self._rest(price)
 
+    def save(self) -> dict[str, Any]:
+        """What `load` takes."""
+        tested = None if self._tested is None else [*msgspec.structs.astuple(self._tested[0]), self._tested[1]]
+        return {
+            "levels": [msgspec.structs.astuple(level) for level in self._levels],
+            "tolerance": self._tolerance,
+            "threshold": self._threshold,
+            "tested": tested,
+            "span": [self.low, self.high],
+        }
+
+    def load(self, saved: "_SavedTest", price: float) -> None:
+        """Go on from an earlier life's tests; a test under way ends at the distances at which it began."""
+        levels = tuple(Level(level_price, touches) for level_price, touches in saved.levels)
+        self.place(levels, saved.tolerance, saved.threshold, price)
+        if saved.tested is not None:
+            level_price, touches, side = saved.tested
+            self._tested = (Level(level_price, touches), side)
+            self.low, self.high = saved.span
+
     def step(self, price: float) -> Outcome | None:
         """Take a price that is not between `low` and `high`: it begins a test or ends one, or leaps through both."""
         tested, side = self._tested or self._begin(price)
@@ -190,3 +248,24 @@ class LevelTest:
         self._around = [(level, 1) for level in below] + [(level, -1) for level in above]
         self.low = below[0].price + self._tolerance if below else -inf
         self.high = above[0].price - self._tolerance if above else inf
+
+
+class _SavedTest(msgspec.Struct):
+    levels: list[tuple[float, int]]
+    tolerance: float
+    threshold: float
+    tested: tuple[float, int, int] | None
+    span: tuple[float, float]
+
+
+class _SavedChart(msgspec.Struct):
+    quiet_until_ns: int
+    window: bytes
+    moves_left: Annotated[int, msgspec.Meta(ge=1)]
+    mid: float
+    test: _SavedTest
+
+
+class _Saved(msgspec.Struct):
+    saved_ns: int
+    charts: list[tuple[str, str, _SavedChart]]

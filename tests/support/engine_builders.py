@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from support.memory_outbox_store import MemoryOutboxStore
 from support.message_builders import NOW_NS, make_tick
 from support.strategy_builders import BTC, ETH
 
@@ -28,8 +29,11 @@ from common.events.trading import (
 )
 from common.instruments import Instrument, InstrumentTable
 from strategy.base import Strategy
+from strategy.checkpoint import Mark
 from strategy.config import StrategyConfig
-from strategy.engine import Engine, pack_tick
+from strategy.engine import Engine
+from strategy.outbox import OutboxStore
+from strategy.packing import pack_tick
 
 NAME = "mine"
 EPOCH = 7
@@ -99,19 +103,32 @@ class UnpackingDiary(Diary):
 class Stage:
     """An engine with everything around it. It has started unless told otherwise, and its market is fresh."""
 
-    def __init__(self, strategy_type: type[Strategy] = Diary, *, is_started: bool = True, **config: Any) -> None:
-        """Build the engine; `config` are keys of its table."""
+    def __init__(
+        self,
+        strategy_type: type[Strategy] = Diary,
+        *,
+        is_started: bool = True,
+        store: OutboxStore | None = None,
+        epoch: int = EPOCH,
+        **config: Any,
+    ) -> None:
+        """Build the engine; `store` is what an earlier life has left, `config` are keys of its table."""
         self.now_ns = NOW_NS
         self.failures: list[tuple[str, Exception]] = []
+        self.warnings: list[tuple[str, dict[str, Any]]] = []
+        self.marks: dict[str, Mark] = {}
         section = msgspec.convert(config, StrategyConfig)
         self.engine = Engine(
             name=NAME,
-            epoch=EPOCH,
+            epoch=epoch,
             config=section,
             instruments=InstrumentTable([BTC, ETH]),
             strategy_type=strategy_type,
             parameters=msgspec.convert(section.parameters, strategy_type.Parameters),
+            store=MemoryOutboxStore() if store is None else store,
+            market_position=self.marks.copy,
             on_failure=lambda name, error: self.failures.append((name, error)),
+            on_warning=lambda event, **fields: self.warnings.append((event, fields)),
         )
         self.strategy: Any = self.engine.strategy
         if is_started:
@@ -125,7 +142,14 @@ class Stage:
     def market(self, *messages: Message) -> None:
         """Messages come from the gateway."""
         for message in messages:
+            self.marks[message.topic()] = (message.source, message.epoch, message.seq)
             self.engine.on_market(message, self.now_ns)
+
+    def snapshot(self, *ticks: Tick) -> None:
+        """The gateway's last values come, as they do after a start."""
+        for tick in ticks:
+            self.marks[tick.topic()] = (tick.source, tick.epoch, tick.seq)
+            self.engine.on_snapshot(tick, self.now_ns)
 
     def event(self, *messages: Message) -> None:
         """Messages come from the executor."""
@@ -145,7 +169,8 @@ class Stage:
         """Have the strategy do something in a callback that a tick brings about."""
         acts = self.strategy.acts
         acts["on_tick"] = lambda _: action()
-        self.market(make_tick())
+        # Of a gateway that was restarted with the strategy: never a tick that an earlier life has seen.
+        self.market(make_tick(epoch=self.engine.epoch))
         del acts["on_tick"]
 
     def emit(self, **options: Any) -> str:

@@ -100,7 +100,7 @@ def make_execution_row(quantity: str = "0.5", side: str = "buy", **changes: Any)
 
 def make_journal(**changes: Any) -> dict[str, Any]:
     """The executor's view, as of `tickpulse orders --json`: nothing happened unless told."""
-    return {"signals": [], "orders": [], "positions": [], "summary": {"signals_denied": 0}, **changes}
+    return {"signals": [], "requests": [], "orders": [], "positions": [], "summary": {"signals_denied": 0}, **changes}
 
 
 def make_ledger(**changes: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from random import Random
 import msgspec
 from support.executor_builders import MemoryJournal
 from support.memory_ledger import MemoryLedger
+from support.memory_outbox_store import MemoryOutboxStore
 
 from common.clock import NS_PER_MS, NS_PER_US, VirtualClock
 from common.events.base import Message
@@ -96,6 +97,8 @@ class Pipeline:
         self._table = InstrumentTable(instruments)
         self._quotes = Subscriber([QUOTE_PATTERN])
         self._references = References()
+        self.stores = {name: MemoryOutboxStore() for name in strategies}
+        self._strategy_market = {name: Subscriber(["*"]) for name in strategies}
         self.engines = {name: self._engine(name, strategy) for name, strategy in strategies.items()}
         self._strategy_events = {name: Subscriber(["*"]) for name in strategies}
         self._venue_market = Subscriber(["tick.*.*", "trade.*.*"])
@@ -135,7 +138,7 @@ class Pipeline:
     # Wiring, one process each
 
     def _wire_gateway(self, seed: int) -> None:
-        receivers = [self._to_engine(engine, Subscriber(["*"])) for engine in self.engines.values()]
+        receivers = [self._to_engine(engine) for engine in self.engines.values()]
         market = self.network.channel("market", self._on_venue_market, self._on_reference, *receivers)
         publisher = Publisher(role="gateway", source="gateway", epoch=1, channel="market", send=market)
         self._feed = SyntheticFeed(SyntheticConfig(exchange=EXCHANGE, rate=2_000, seed=seed), list(self._table))
@@ -177,12 +180,16 @@ class Pipeline:
             instruments=self._table,
             strategy_type=strategy,
             parameters=msgspec.convert({}, strategy.Parameters),
+            store=self.stores[name],
+            market_position=self._strategy_market[name].positions,
             on_failure=_raise,
         )
 
     # What arrives where
 
-    def _to_engine(self, engine: Engine, market: Subscriber) -> Callable[[bytes], None]:
+    def _to_engine(self, engine: Engine) -> Callable[[bytes], None]:
+        market = self._strategy_market[engine.name]
+
         def receive(frame: bytes) -> None:
             message = market.accept(frame)
             if message is not None and engine.is_started:

@@ -12,7 +12,7 @@ from common.events.base import DRAFT
 from common.events.market import Tick
 from common.events.trading import HeldPosition, Signal
 from common.instruments import Instrument, InstrumentTable, Listed
-from strategy.base import Order, Strategy
+from strategy.base import Order, PlacedOrder, Strategy
 from strategy.portfolio import Portfolio
 
 BTC = Instrument(
@@ -42,6 +42,8 @@ class FakeHost:
         self.now_ns = 1_700_000_000_000_000_000
         self.orders: list[Order] = []
         self.cancelled: list[str] = []
+        self.placed: dict[str, PlacedOrder] = {}
+        self.amended: list[tuple[str, Decimal | None, Decimal | None]] = []
         self._settled_count = 0
 
     def emit(self, order: Order) -> str:
@@ -54,6 +56,14 @@ class FakeHost:
     def cancel(self, signal_id: str) -> None:
         """Record a cancel."""
         self.cancelled.append(signal_id)
+
+    def find_order(self, signal_id: str) -> PlacedOrder | None:
+        """The order that a test has placed under this id."""
+        return self.placed.get(signal_id)
+
+    def amend(self, placed: PlacedOrder, quantity: Decimal | None, limit_price: Decimal | None) -> None:
+        """Record an amendment."""
+        self.amended.append((placed.signal_id, quantity, limit_price))
 
     def unpack(self, records: npt.NDArray[np.void]) -> Iterator[Tick]:
         """The ticks of a batch of BTC, bid and ask only."""

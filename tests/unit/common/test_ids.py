@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from common.errors import InvalidValueError
 from common.ids import (
     ID_PATTERN,
+    SignalPlace,
     check_id,
     check_name,
     make_client_order_id,
     make_event_id,
     make_signal_id,
+    parse_signal_id,
 )
 
 
@@ -77,3 +79,22 @@ def test_different_signals_have_different_orders(signal_ids: set[str]) -> None:
 def test_event_id_names_a_place_in_a_stream() -> None:
     """Who, in which life, on which topic, as which number."""
     assert make_event_id("gateway", 17, "tick.simulated.BTC/USDT", 4) == "gateway:17:tick.simulated.BTC/USDT:4"
+
+
+def test_places_of_signals_compare_as_numbers() -> None:
+    """As text, number 10 would come before number 9."""
+    ids = [make_signal_id("mine", epoch, number) for epoch, number in ((9, 900), (10, 9), (10, 10))]
+
+    places = [parse_signal_id(signal_id, "mine") for signal_id in ids]
+
+    assert places == [SignalPlace(9, 900), SignalPlace(10, 9), SignalPlace(10, 10)]
+    assert places == sorted(places, key=lambda place: place or SignalPlace(0, 0))
+
+
+@pytest.mark.parametrize(
+    "signal_id",
+    ["", "mine", "mine-7", "mine-7-", "mine--1", "mine-7-1-2", "mine-07-1", "mine-7-\u0661", "other-7-1", "x-mine-7-1"],
+)
+def test_id_that_is_not_of_our_making_has_no_place(signal_id: str) -> None:
+    """Clients of other people make ids of their own."""
+    assert parse_signal_id(signal_id, "mine") is None

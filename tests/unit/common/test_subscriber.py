@@ -603,3 +603,31 @@ def test_message_and_heartbeat_builders_agree() -> None:
     assert make_heartbeat({TOPIC: 1}).source == make_tick().source
     assert isinstance(make_tick(), Tick)
     assert make_tick().topic() == TOPIC
+
+
+# How far each topic was taken.
+
+
+def test_positions_name_the_last_message_of_each_topic() -> None:
+    """A batch counts with its last tick; a new life of the publisher begins anew."""
+    ear = Ear()
+    ear.hear_numbers(1, 2)
+    ear.hear_numbers(1, symbol="ETH/USDT")
+    ear.hear(codec.encode(make_ticks(5)))
+    before = ear.subscriber.positions()
+    ear.hear_numbers(1, epoch=EPOCH + 1)
+
+    assert before == {TOPIC: ("gateway", EPOCH, 5), "tick.simulated.ETH/USDT": ("gateway", EPOCH, 1)}
+    assert ear.subscriber.positions()[TOPIC] == ("gateway", EPOCH + 1, 1)
+
+
+def test_position_is_not_known_where_the_last_messages_were_lost() -> None:
+    """Nobody has taken them: the snapshot that brings them must not look like a repeat after a restart."""
+    ear = Ear()
+    ear.hear_numbers(1, 2)
+
+    ear.hear(heartbeat_frame({TOPIC: 4}))
+    while_lost = ear.subscriber.positions()
+    ear.take_snapshot(4)
+
+    assert (while_lost, ear.subscriber.positions()) == ({}, {TOPIC: ("gateway", EPOCH, 4)})

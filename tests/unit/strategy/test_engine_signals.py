@@ -9,7 +9,6 @@ from support.engine_builders import (
     BatchDiary,
     Stage,
     make_acknowledgement,
-    make_open_order,
     make_order_event,
     make_position_event,
     make_state,
@@ -19,8 +18,7 @@ from support.message_builders import NOW_NS, make_tick, make_ticks
 from support.strategy_builders import BTC, ETH
 
 from common.clock import NS_PER_MS
-from common.events.base import DRAFT
-from common.events.trading import Acknowledgement, CancelRequested, OrderStatus, Signal
+from common.events.trading import Acknowledgement, Signal
 from common.wire import codec
 from strategy.outbox import OutboxFullError
 
@@ -51,6 +49,26 @@ def test_signal_that_did_not_fit_the_outbox_was_not_emitted() -> None:
     assert isinstance(error, OutboxFullError)
     assert next_id == "mine-7-2"
     assert (stage.count("signals_emitted"), stage.strategy.pending_signals()) == (2, 1)
+
+
+def test_full_outbox_is_told_once_until_half_of_it_is_free_again() -> None:
+    """Refusals are counted; a line in the log whenever one more is acknowledged would fill the disk."""
+    stage = Stage(outbox_signals_max=4)
+
+    def fill_up() -> None:
+        stage.act_once(lambda: [stage.strategy.buy(BTC, 1) for _ in range(5)])
+
+    fill_up()
+    fill_up()
+    stage.event(make_acknowledgement("mine-7-1"))
+    fill_up()
+    warnings_while_busy = len(stage.warnings)
+    stage.event(*(make_acknowledgement(f"mine-7-{number}") for number in (2, 3)))
+    fill_up()
+
+    assert (warnings_while_busy, [event for event, _ in stage.warnings]) == (1, ["outbox_full", "outbox_full"])
+    assert stage.count("signals_refused_full") == 4
+    assert "is the executor running?" in stage.warnings[0][1]["error"]
 
 
 def test_number_of_an_ended_signal_is_not_used_again() -> None:
@@ -310,17 +328,19 @@ def test_repeated_acknowledgement_counts_once() -> None:
     assert (stage.count("signals_acknowledged"), stage.count("signals_accepted")) == (1, 1)
 
 
-def test_signal_that_nobody_answers_is_given_up_after_its_expiry_and_a_grace() -> None:
-    """The executor, which must not send it any more, has five seconds to say so."""
+def test_signal_that_nobody_answers_stays_pending_beyond_its_expiry() -> None:
+    """Given up here it might still have been placed; the executor says DENIED, and that is its end."""
     stage = Stage(signal_lifetime_ms=1_000)
-    stage.emit()
+    signal_id = stage.emit()
+    stage.take()
 
-    stage.advance(ms=6_000)
-    pending_in_time = stage.strategy.pending_signals()
-    stage.advance(ms=1)
+    stage.advance(ms=60_000)
+    sent = stage.take_signals()
+    pending_before = stage.strategy.pending_signals()
+    stage.event(make_acknowledgement(signal_id, Acknowledgement.DENIED, reason="EXPIRED"))
 
-    assert (pending_in_time, stage.strategy.pending_signals()) == (1, 0)
-    assert (stage.count("signals_unanswered"), stage.count("signals_pending")) == (1, 0)
+    assert [signal.signal_id for signal in sent] == [signal_id]
+    assert (pending_before, stage.strategy.pending_signals()) == (1, 0)
 
 
 def test_last_word_of_a_strategy_is_sent() -> None:
@@ -337,65 +357,3 @@ def test_last_word_of_a_strategy_is_sent() -> None:
     assert [signal.action for signal in sent] == ["sell"]
     assert repeated == sent
     assert len(stage.engine.outbox) == 0
-
-
-# Cancels
-
-
-def test_working_order_is_cancelled_by_the_id_of_its_signal() -> None:
-    """The strategy knows no other id."""
-    stage = Stage()
-    stage.event(make_order_event("mine-7-1", symbol="ETH/USDT"))
-
-    stage.act_once(lambda: stage.strategy.cancel("mine-7-1"))
-
-    assert stage.engine.has_new_outgoing
-    assert stage.take() == [
-        CancelRequested(
-            **DRAFT,
-            timestamp_ns=NOW_NS,
-            exchange="simulated",
-            symbol="ETH/USDT",
-            signal_id="mine-7-1",
-            strategy="mine",
-        )
-    ]
-    assert stage.take() == []
-    assert stage.count("cancels_emitted") == 1
-
-
-@pytest.mark.parametrize(
-    "status",
-    [OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.DENIED],
-)
-def test_order_that_has_ended_is_not_cancelled(status: OrderStatus) -> None:
-    """Nothing is left of it."""
-    stage = Stage()
-    stage.event(make_order_event("mine-7-1"), make_order_event("mine-7-1", status))
-
-    stage.act_once(lambda: stage.strategy.cancel("mine-7-1"))
-
-    assert stage.take() == []
-    assert stage.count("cancels_emitted") == 0
-
-
-@pytest.mark.parametrize(
-    "status", [OrderStatus.PENDING_NEW, OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNKNOWN]
-)
-def test_order_that_may_still_trade_can_be_cancelled(status: OrderStatus) -> None:
-    """Of an unknown order too: the executor finds out."""
-    stage = Stage()
-    stage.start(open_orders=[make_open_order("mine-6-3", status=status)])
-
-    stage.act_once(lambda: stage.strategy.cancel("mine-6-3"))
-
-    assert [message.signal_id for message in stage.take() if isinstance(message, CancelRequested)] == ["mine-6-3"]
-
-
-def test_cancel_of_an_unknown_signal_does_nothing() -> None:
-    """It may have ended in the meantime: that is no error of the strategy."""
-    stage = Stage()
-
-    stage.act_once(lambda: stage.strategy.cancel("mine-7-99"))
-
-    assert (stage.take(), stage.failures) == ([], [])

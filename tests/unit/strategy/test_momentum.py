@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategy_builders import BTC, ETH, FakeHost, feed_mids, make_tick, start_strategy, wander
 
+from strategy.checkpoint import encode_state
 from strategy.strategies.momentum import Momentum
 
 START = 60_000.0
@@ -199,6 +200,62 @@ def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, object]
     """A misspelt key must not leave a default in place, nor a limit forbid every entry."""
     with pytest.raises(msgspec.ValidationError, match=message):
         start_strategy(Momentum, FakeHost(), **parameters)
+
+
+def revive(host: FakeHost, strategy: Momentum) -> Momentum:
+    """The next life of a strategy, after its state has been to the disk and back."""
+    encoded = encode_state(strategy.save_state())
+    assert encoded is not None
+    heir = Momentum(host, strategy.parameters)
+    heir.load_state(msgspec.msgpack.decode(encoded))
+    heir.on_start()
+    return heir
+
+
+def test_restarted_strategy_goes_on_with_its_run() -> None:
+    """Three rises before the restart and two after it are five."""
+    host = FakeHost()
+    strategy = start_strategy(Momentum, host, rising_ticks=5)
+    feed_mids(strategy, RISE[:4])
+
+    heir = revive(host, strategy)
+    feed_mids(heir, RISE[4:])
+
+    assert [order.side for order in host.orders] == ["buy"]
+
+
+@pytest.mark.parametrize(("elapsed_ms", "signal_count"), [(10_000, 1), (10_001, 0)])
+def test_run_that_was_interrupted_for_long_begins_anew(elapsed_ms: int, signal_count: int) -> None:
+    """Nobody knows what the price did meanwhile."""
+    host = FakeHost()
+    strategy = start_strategy(Momentum, host, rising_ticks=5)
+    feed_mids(strategy, RISE[:4])
+    saved = strategy.save_state()
+
+    host.advance(ms=elapsed_ms)
+    heir = Momentum(host, strategy.parameters)
+    heir.load_state(saved)
+    feed_mids(heir, RISE[4:])
+
+    assert len(host.orders) == signal_count
+
+
+def test_restarted_strategy_keeps_its_cooldown_and_its_time_to_leave() -> None:
+    """A crash is no way around them."""
+    host = FakeHost()
+    strategy = start_strategy(Momentum, host, holding_ms_max=5_000, profit_target_bps=1_000.0, cooldown_ms=500)
+    feed_mids(strategy, RISE)
+    host.fill_pending("60005")
+
+    heir = revive(host, strategy)
+    host.advance(ms=499)
+    feed_mids(heir, FALL)
+    in_cooldown = len(host.orders)
+    host.advance(ms=4_501)
+    feed_mids(heir, FALL[-1:])
+
+    assert in_cooldown == 1
+    assert [order.reduce_only for order in host.orders] == [False, True]
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,10 +1,11 @@
-"""What is sent again, when, and when it is given up."""
+"""What is sent again, when, and in which order; nothing is ever given up."""
 
 import pytest
-from support.executor_builders import make_signal
+from support.executor_builders import make_cancel_request, make_signal
 
 from common.clock import NS_PER_MS
-from strategy.outbox import Outbox, OutboxFullError
+from common.errors import InvalidValueError
+from strategy.outbox import Outbox, OutboxFullError, id_of
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -16,7 +17,7 @@ def make_outbox(*, resend_ms: int = 100, resend_ms_max: int = 500, signals_max: 
 
 def due_at(outbox: Outbox, ms: int) -> list[str]:
     """Ids of what is due, so many ms after the start."""
-    return [signal.signal_id for signal in outbox.due(START_NS + ms * NS_PER_MS)]
+    return [id_of(instruction) for instruction in outbox.due(START_NS + ms * NS_PER_MS)]
 
 
 def send_times_ms(outbox: Outbox, until_ms: int) -> list[int]:
@@ -76,7 +77,7 @@ def test_full_outbox_refuses_a_signal_and_keeps_the_others() -> None:
     outbox.add(make_signal("s-1"), START_NS)
     outbox.add(make_signal("s-2"), START_NS)
 
-    with pytest.raises(OutboxFullError, match="expected fewer than 2 unacknowledged signals; is the executor running"):
+    with pytest.raises(OutboxFullError, match=r"expected fewer than 2 unacknowledged .*; is the executor running"):
         outbox.add(make_signal("s-3"), START_NS)
 
     assert (len(outbox), due_at(outbox, 0)) == (2, ["s-1", "s-2"])
@@ -95,25 +96,50 @@ def test_acknowledged_signal_makes_room_and_is_not_sent_again() -> None:
     assert due_at(outbox, 0) == ["s-2"]
 
 
-def test_signal_is_given_up_only_when_expiry_and_grace_are_over() -> None:
-    """Until then the executor may still answer; others are not touched."""
-    outbox = make_outbox()
-    short = make_signal("s-1", expires_ns=START_NS + 1_000)
-    outbox.add(short, START_NS)
-    outbox.add(make_signal("s-2", expires_ns=START_NS + 2_000), START_NS)
-
-    in_time = outbox.take_expired(START_NS + 1_500, grace_ns=500)
-    too_late = outbox.take_expired(START_NS + 1_501, grace_ns=500)
-    afterwards = outbox.take_expired(START_NS + 1_501, grace_ns=500)
-
-    assert (in_time, too_late, afterwards) == ([], [short], [])
-    assert due_at(outbox, 0) == ["s-2"]
-
-
-def test_expired_signal_is_sent_on_during_its_grace() -> None:
-    """Its repeat is how the executor comes to say that it is void."""
-    outbox = make_outbox()
+def test_expired_signal_is_sent_on_until_it_is_acknowledged() -> None:
+    """Only the executor can say that it was never placed: without that word it would have no end on record."""
+    outbox = make_outbox(resend_ms=100, resend_ms_max=500)
     outbox.add(make_signal("s-1", expires_ns=START_NS), START_NS)
-    due_at(outbox, 0)
 
-    assert due_at(outbox, 100) == ["s-1"]
+    times_ms = send_times_ms(outbox, 60_000)
+    outbox.acknowledge("s-1")
+
+    assert times_ms[-1] == 59_700
+    assert due_at(outbox, 120_000) == []
+
+
+def test_instructions_of_an_earlier_life_go_out_before_anything_new() -> None:
+    """However many they are: they were counted when they were emitted."""
+    outbox = make_outbox(signals_max=3)
+
+    outbox.restore([make_signal("s-1"), make_signal("s-2")])
+    outbox.add(make_signal("s-3"), START_NS)
+    sent = due_at(outbox, 0)
+    outbox.restore([make_signal("s-4")])
+
+    assert sent == ["s-1", "s-2", "s-3"]
+    assert len(outbox) == 4
+
+
+def test_cancel_that_nobody_acknowledges_cannot_be_kept() -> None:
+    """Without a request id it would be sent for ever."""
+    outbox = make_outbox()
+
+    with pytest.raises(InvalidValueError, match="cancel of s-1: expected a request id"):
+        outbox.add(make_cancel_request("s-1"), START_NS)
+
+
+def test_outbox_knows_the_signals_and_cancels_that_wait() -> None:
+    """Until each has its end."""
+    outbox = make_outbox()
+    signal = make_signal("s-1")
+    outbox.add(signal, START_NS)
+    outbox.add(make_cancel_request("s-1", request_id="c-2"), START_NS)
+
+    found = [outbox.find_signal(which) for which in ("s-1", "c-2", "s-9")]
+    before = [outbox.is_cancelling(which) for which in ("s-1", "c-2")]
+    outbox.acknowledge("c-2")
+
+    assert found == [signal, None, None]
+    assert before == [True, False]
+    assert not outbox.is_cancelling("s-1")

@@ -11,6 +11,7 @@ from support.strategy_builders import BTC, ETH, FakeHost, feed_mids, make_tick, 
 
 from common.instruments import Instrument
 from strategy.base import Order
+from strategy.checkpoint import STATE_BYTES_MAX, encode_state
 from strategy.strategies.support_resistance import SupportResistance
 
 # Sixteen moves: three lows at 60,000 and four highs at 60,100, of a range of 100. So the tolerance is 3 quote units
@@ -202,6 +203,60 @@ def test_parameters_that_could_never_trade_are_refused(parameters: dict[str, obj
     """A strategy that is silent by mistake looks like one that waits."""
     with pytest.raises(msgspec.ValidationError, match=message):
         start_strategy(SupportResistance, FakeHost(), **parameters)
+
+
+def revive(host: FakeHost, strategy: SupportResistance) -> SupportResistance:
+    """The next life of a strategy, after its state has been to the disk and back."""
+    encoded = encode_state(strategy.save_state())
+    assert encoded is not None
+    heir = SupportResistance(host, strategy.parameters)
+    heir.load_state(msgspec.msgpack.decode(encoded))
+    heir.on_start()
+    return heir
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_strategy_that_is_restarted_again_and_again_decides_as_one_that_is_not(seed: int) -> None:
+    """Windows, levels, tests under way and pauses: nothing is missing from its state."""
+    hosts = FakeHost(), FakeHost()
+    lasting, restarted = (start_strategy(SupportResistance, host) for host in hosts)
+
+    for number, (mid, _) in enumerate(zip(wander(hosts[0], seed), wander(hosts[1], seed), strict=True)):
+        feed_mids(lasting, [mid])
+        feed_mids(restarted, [mid])
+        if number % 50 == 0:
+            restarted = revive(hosts[1], restarted)
+
+    assert hosts[1].orders == hosts[0].orders != []
+
+
+@pytest.mark.parametrize(("elapsed_ms", "signal_count"), [(60_000, 1), (60_001, 0)])
+def test_chart_that_was_interrupted_for_long_begins_anew(elapsed_ms: int, signal_count: int) -> None:
+    """Its levels are those of another market."""
+    host = FakeHost()
+    strategy = start_strategy(SupportResistance, host, **SHAPE)
+    feed_mids(strategy, RANGE)
+    saved = strategy.save_state()
+
+    host.advance(ms=elapsed_ms)
+    heir = SupportResistance(host, strategy.parameters)
+    heir.load_state(msgspec.to_builtins(saved, builtin_types=(bytes,)))
+    feed_mids(heir, BOUNCE)
+
+    assert len(host.orders) == signal_count
+
+
+def test_state_of_the_largest_windows_fits_a_checkpoint() -> None:
+    """Where all of them are too much, the newest moves are kept."""
+    host = FakeHost()
+    strategy = start_strategy(SupportResistance, host, window_moves=100_000, relevel_moves=100_000)
+    for instrument in (BTC, ETH):
+        feed_mids(strategy, [60_000.0 + number % 2 for number in range(60_000)], instrument=instrument)
+
+    encoded = encode_state(strategy.save_state())
+
+    assert encoded is not None
+    assert 2 * 8 * 50_000 < len(encoded) <= STATE_BYTES_MAX
 
 
 @settings(max_examples=25, deadline=None)
