@@ -116,7 +116,8 @@ def test_benchmark_that_is_interrupted_leaves_nothing_behind(scratch: Path, numb
     process.communicate(timeout=WAIT_S_MAX)
 
     assert process.returncode == ExitCode.INTERRUPTED
-    assert pids_in(scratch) == []
+    # A child that was being started in that very moment dies with its parent, a moment later.
+    eventually(lambda: pids_in(scratch) == [])
     assert list(scratch.iterdir()) == []
 
 
