@@ -6,12 +6,12 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from chaos.facts import Facts, Intent, Submission
+from chaos.machine import PassPoint
 from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder, terms_of
 from common.money import ZERO
-from chaos.facts import Facts, Intent, Submission
-from chaos.machine import PassPoint
 from exchange.records import RecordedOrder, check_numbers, status_after
 from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from chaos.facts import Ending, Facts, Intent, Invariant, Size, Submission
+from common.errors import FatalError
 from common.events.trading import Acknowledgement, OrderStatus
 from common.events.venue import AnswerOutcome, ExecutionType, terms_of
 from common.ids import make_client_order_id
@@ -16,6 +17,7 @@ from executor.orders import Order
 from executor.requests import submit
 
 PROBE_MS_MAX = 1_000
+NEVER_LIVED = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
 
 
 class _Silent:
@@ -99,8 +101,11 @@ class Agreement(_Silent):
         if book is None:
             return ["expected a live executor to compare, was none"]
         refolded = Book()
-        for entry in ending.entries:
-            refolded.apply(entry)
+        try:
+            for entry in ending.entries:
+                refolded.apply(entry)
+        except (KeyError, FatalError) as error:
+            return [f"journal: expected entries that can be folded, {type(error).__name__}: {error}"]
         messages = [
             f"{what}: expected the journal's, live was different"
             for what in ("signals", "orders", "positions", "last_execution_number")
@@ -225,17 +230,18 @@ def _compare_orders(book: Book, ending: Ending) -> list[str]:
     messages = []
     for order_id, recorded in ending.orders.items():
         order = book.orders.get(order_id)
+        if order is not None and order.status in NEVER_LIVED and recorded.status in NEVER_LIVED:
+            continue  # a copy that came after the order was given up is refused: it expired for both
         there = None if order is None else (order.status, order.filled_quantity)
         if there != (recorded.status, recorded.filled_quantity):
             messages.append(
                 f"{order_id}: expected the ledger's {recorded.status} {recorded.filled_quantity}, "
                 f"was {'nothing' if there is None else ' '.join(map(str, there))}"
             )
-    never_left = (OrderStatus.DENIED, OrderStatus.REJECTED)
     return messages + [
         f"{order_id}: expected an order that the ledger knows, was {order.status} in the book alone"
         for order_id, order in book.orders.items()
-        if order_id not in ending.orders and order.status not in never_left
+        if order_id not in ending.orders and order.status not in NEVER_LIVED
     ]
 
 

@@ -1,20 +1,18 @@
 """A process in virtual time: one life after the other, each from nothing but what is on disk."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from chaos.facts import Facts
 from chaos.machine import Killed, Machine, Node
 from chaos.schedule import Schedule
 from common.clock import NS_PER_MS
 
-N = TypeVar("N", bound=Node)
 TURN_NS = 5 * NS_PER_MS
 # After an error of its own; a supervisor would take longer, a history has not the time.
 RESTART_MS = 50
 
 
-class Lives(Generic[N]):
+class Lives:
     """Starts a process, lets it turn, hands it its frames, and buries it."""
 
     def __init__(
@@ -23,10 +21,10 @@ class Lives(Generic[N]):
         schedule: Schedule,
         facts: Facts,
         make_machine: Callable[[str, int], Machine],
-        make_node: Callable[[Machine], N],
+        make_node: Callable[[Machine], Node],
     ) -> None:
         self.name = name
-        self.node: N | None = None
+        self.node: Node | None = None
         self.is_error_expected: Callable[[], bool] = lambda: False
         self._schedule = schedule
         self._facts = facts

@@ -1,7 +1,8 @@
 """One history: the deciding code of all processes in one thread, and one seed that decides everything around it."""
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from random import Random
 
@@ -67,7 +68,7 @@ class World:
         for process in self.processes.values():
             process.start()
         for fault in faults:
-            self._schedule.at(began_ns + fault.at_ms * NS_PER_MS, lambda fault=fault: self._begin(fault))
+            self._schedule.at(began_ns + fault.at_ms * NS_PER_MS, functools.partial(self._begin, fault))
         self._sync()
         self._run_until(began_ns + TROUBLE_MS * NS_PER_MS)
         self._heal()
@@ -81,22 +82,23 @@ class World:
         return self._digest.hexdigest()
 
     def _make_processes(self) -> None:
-        def lives(name: str, make_node: "type[Node] | object") -> None:
-            self.processes[name] = Lives(name, self._schedule, self.facts, self._machine, make_node)  # type: ignore[arg-type]
-
-        self.processes: dict[str, Lives[Node]] = {}
-        lives("gateway", lambda machine: GatewayNode(machine, self._seed))
-        lives("exchange", lambda machine: ExchangeNode(machine, self.ledger))
-        lives("executor", lambda machine: ExecutorNode(machine, self.journal))
-        for name, tick_count in STRATEGIES.items():
-            lives(
-                name,
-                lambda machine, count=tick_count: StrategyNode(machine, count, is_resting=self._healed_ns > 0),
-            )
+        self.processes: dict[str, Lives] = {}
+        self._add("gateway", lambda machine: GatewayNode(machine, self._seed))
+        exchange = self._add("exchange", lambda machine: ExchangeNode(machine, self.ledger))
+        executor = self._add("executor", lambda machine: ExecutorNode(machine, self.journal))
+        for name in STRATEGIES:
+            self._add(name, self._make_strategy)
         if self._scenario.has_rogue:
-            lives("rogue", RogueNode)
-        self.processes["executor"].is_error_expected = lambda: self._is_error_expected(self.journal.is_refusing)
-        self.processes["exchange"].is_error_expected = lambda: self._is_error_expected(self.ledger.is_refusing)
+            self._add("rogue", RogueNode)
+        exchange.is_error_expected = lambda: self.ledger.is_refusing or self._may_differ()
+        executor.is_error_expected = lambda: self.journal.is_refusing or self._may_differ()
+
+    def _add(self, name: str, make_node: Callable[[Machine], Node]) -> Lives:
+        self.processes[name] = Lives(name, self._schedule, self.facts, self._machine, make_node)
+        return self.processes[name]
+
+    def _make_strategy(self, machine: Machine) -> StrategyNode:
+        return StrategyNode(machine, STRATEGIES[machine.name], is_resting=self._healed_ns > 0)
 
     def _connect(self) -> None:
         connect = {name: process.receive for name, process in self.processes.items()}
@@ -161,9 +163,9 @@ class World:
         self.ledger.sync()
         self._schedule.after(SYNC_NS, self._sync)
 
-    def _is_error_expected(self, is_refusing: bool) -> bool:  # noqa: FBT001  # the state of a file, no switch
+    def _may_differ(self) -> bool:
         # Files from different moments may contradict each other: then to refuse is the right answer.
-        return is_refusing or self.facts.counts["transactions cut"] > 0
+        return self.facts.counts["transactions cut"] > 0
 
     # The end
 
@@ -211,18 +213,19 @@ class World:
         executor = self.processes["executor"].node
         witness = VirtualLedger(self.ledger, lambda _: None, self.facts)
         nodes = {name: node for name, node in self._strategies().items() if isinstance(node, StrategyNode)}
-        ended_ns = {name: nodes[name].probe_ended_ns if name in nodes else None for name in STRATEGIES}
         return Ending(
             entries=[entry for transaction in self.journal.transactions for entry in transaction],
             book=executor.core.book if isinstance(executor, ExecutorNode) else None,
             orders=witness.orders,
             executions=witness.executions,
             unacknowledged={name: len(node.engine.outbox) for name, node in nodes.items()},
-            probes_ms={
-                name: None if at_ns is None else (at_ns - self._healed_ns) / NS_PER_MS
-                for name, at_ns in ended_ns.items()
-            },
+            probes_ms={name: self._probe_ms(nodes.get(name)) for name in STRATEGIES},
         )
+
+    def _probe_ms(self, node: StrategyNode | None) -> float | None:
+        if node is None or node.probe_ended_ns is None:
+            return None
+        return (node.probe_ended_ns - self._healed_ns) / NS_PER_MS
 
 
 def invariants_of(scenario: Scenario) -> list[Invariant]:

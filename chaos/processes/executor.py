@@ -102,8 +102,9 @@ class ExecutorNode:
             self._next_heartbeat_ns = now_ns + CONFIG.heartbeat_interval_ms * NS_PER_MS
 
     def sizes(self) -> Sequence[Size]:
-        # Beside the bounded submissions: one query and one cancel for each working order, and one resend.
-        line_max = CONFIG.orders_waiting_max + 2 * len(self.core.book.working_orders()) + 1
+        # Beside the bounded submissions: a cancel for each order that the exchange has, and one resend.
+        known_count = sum(not order.is_unanswered for order in self.core.book.working_orders())
+        line_max = CONFIG.orders_waiting_max + known_count + 1
         return (
             Size("executor request line", len(self.core.line), line_max),
             Size("executor inbox", len(self._inbox), INBOX_FRAMES_MAX),
