@@ -54,6 +54,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     orders: Mapping[str, RecordedOrder]
     executions: Sequence[ExecutionReported]
     unacknowledged: Mapping[str, int]  # signals in the outbox of each strategy
+    is_at_rest: bool  # nothing is open any more
     probes_ms: Mapping[str, float | None]  # from healing to the end of each strategy's probe
 
 

@@ -154,7 +154,8 @@ class Live(_Silent):
             for name, probe_ms in ending.probes_ms.items()
             if probe_ms is None or probe_ms > PROBE_MS_MAX
         ]
-        return messages + [f"{name}: expected an end, is undecided" for name in undecided(ending)]
+        messages += [f"{name}: expected an end, is undecided" for name in undecided(ending)]
+        return messages or ([] if ending.is_at_rest else ["expected everything to come to rest after healing"])
 
 
 class FailClosed(_Silent):

@@ -20,7 +20,7 @@ INJECTED = (
     "frames reordered",
     "frames forged",
 )
-HEADINGS = ("histories", "orders", "violations", "lost", "duplicated", "unresolved", "p50 ms", "p99 ms")
+HEADINGS = ("histories", "orders", "violations", "lost", "duplicated", "unresolved", "stopped", "p50 ms", "p99 ms")
 NAME_WIDTH = 22
 FAILURES_SHOWN_MAX = 10
 
@@ -28,7 +28,9 @@ FAILURES_SHOWN_MAX = 10
 class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     """One row: the histories of one scenario. Recovery: virtual time from healing until nothing was open any more.
 
-    `forgotten` are signals that had no verdict yet when the memory of their strategy was lost.
+    `stopped` are histories that never came to rest: with files that were not synced, that is an executor which refuses
+    to go on until a person has looked. `forgotten` are signals that had no verdict yet when the memory of their strategy
+    was lost.
     """
 
     scenario: str
@@ -39,6 +41,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     duplicated: int
     unresolved: int
+    stopped: int
     forgotten: int
     recovery_ms_p50: float | None
     recovery_ms_p99: float | None
@@ -102,6 +105,7 @@ def _sum_up(name: str, rows: Sequence[HistoryResult]) -> ScenarioReport:
         lost=sum(row.count_of("no loss") for row in rows),
         duplicated=sum(row.count_of("no duplicate") for row in rows),
         unresolved=sum(row.unresolved_count for row in rows),
+        stopped=len(rows) - len(rested),
         forgotten=sum(row.forgotten_count for row in rows),
         recovery_ms_p50=_percentile(rested, 50),
         recovery_ms_p99=_percentile(rested, 99),
@@ -114,7 +118,7 @@ def _percentile(ordered: Sequence[float], percent: int) -> float | None:
 
 
 def _scenario_row(row: ScenarioReport) -> str:
-    counts = (row.histories, row.orders, row.violations, row.lost, row.duplicated, row.unresolved)
+    counts = (row.histories, row.orders, row.violations, row.lost, row.duplicated, row.unresolved, row.stopped)
     times = (row.recovery_ms_p50, row.recovery_ms_p99)
     return _row(
         row.scenario,
@@ -123,7 +127,7 @@ def _scenario_row(row: ScenarioReport) -> str:
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
-    return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>11}" for cell in cells)
 
 
 def _injected(row: ScenarioReport) -> str:

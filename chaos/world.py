@@ -219,6 +219,7 @@ class World:
             orders=witness.orders,
             executions=witness.executions,
             unacknowledged={name: len(node.engine.outbox) for name, node in nodes.items()},
+            is_at_rest=self.rested_ms is not None,
             probes_ms={name: self._probe_ms(nodes.get(name)) for name in STRATEGIES},
         )
 

@@ -39,9 +39,10 @@ def test_all_promises_hold_through_a_history_of_faults(seed: int) -> None:
     result = run_history(scenario_of(seed, None), seed)
 
     assert result.violations == [], result.command
-    # Files that were not synced come back from different moments, and an order may be open in one of them only.
-    assert result.unresolved_count == 0 or not SCENARIOS[result.scenario].is_synced
-    assert result.rested_ms is not None
+    # Files that were not synced come back from different moments: then to refuse is right, until a person has looked.
+    if SCENARIOS[result.scenario].is_synced:
+        assert result.unresolved_count == 0
+        assert result.rested_ms is not None
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
