@@ -29,8 +29,8 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     """One row: the histories of one scenario. Recovery: virtual time from healing until nothing was open any more.
 
     `stopped` are histories that never came to rest: with files that were not synced, that is an executor which refuses
-    to go on until a person has looked. `forgotten` are signals that had no verdict yet when the memory of their strategy
-    was lost.
+    to go on until a person has looked. `forgotten` are signals that had no verdict yet when the memory of their
+    strategy was lost.
     """
 
     scenario: str
