@@ -17,6 +17,9 @@ def run_histories(seeds: Sequence[int], scenario: str | None, jobs: int) -> Iter
     # spawn: a forked worker would share what must not be shared, such as the libraries' threads.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(_run, tasks, HISTORIES_PER_TASK)
+        # Let them end by themselves: what leaves the block terminates who has not.
+        pool.close()
+        pool.join()
 
 
 def _run(task: tuple[str, int]) -> HistoryResult:

@@ -47,6 +47,7 @@ class ExecutorNode:
         self._executions = Subscriber(["execution.*.*"])
         self._references = References()
         self._breaks_seen = 0
+        self._known_count_max = 0
         self._patience_ends_ns = machine.now_ns + PRICES_PATIENCE_NS
         self._events = Publisher(
             role="executor",
@@ -102,9 +103,11 @@ class ExecutorNode:
             self._next_heartbeat_ns = now_ns + CONFIG.heartbeat_interval_ms * NS_PER_MS
 
     def sizes(self) -> Sequence[Size]:
-        # Beside the bounded submissions: a cancel for each order that the exchange has, and one resend.
+        # Beside the bounded submissions: one resend, and a cancel for each order that the exchange has; it may wait for
+        # longer than its order lives.
         known_count = sum(not order.is_unanswered for order in self.core.book.working_orders())
-        line_max = CONFIG.orders_waiting_max + known_count + 1
+        self._known_count_max = max(self._known_count_max, known_count)
+        line_max = CONFIG.orders_waiting_max + self._known_count_max + 1
         return (
             Size("executor request line", len(self.core.line), line_max),
             Size("executor inbox", len(self._inbox), INBOX_FRAMES_MAX),
