@@ -23,7 +23,7 @@ from common.run_directory import RunDirectory
 DEFAULT_PATH = Path("tickpulse.toml")
 ENVIRONMENT_PREFIX = "TICKPULSE_"
 # Environment variables of ours that are options of commands, not config keys.
-ENVIRONMENT_RESERVED = frozenset({"TICKPULSE_CONFIG", "TICKPULSE_RUN_DIR"})
+ENVIRONMENT_RESERVED = frozenset({"TICKPULSE_CONFIG", "TICKPULSE_CRASH", "TICKPULSE_RUN_DIR"})
 UNIX_PATH_BYTES_MAX = 107  # sun_path of Linux, less its NUL
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from common.checkpoints import BackgroundCheckpoints
+from common.crash_points import crash_point
 from common.errors import ConfigError, FatalError
 from common.events.venue import ExecutionReported, ExecutionType, OrderAnswered, SubmitOrder
 from exchange import ledger_rows, ledger_schema
@@ -104,8 +105,13 @@ class Ledger:
         """Keep an order with its first answer, and tell whether it is new; a known id is left as it is."""
         if self._checkpoints.error is not None:
             raise self._checkpoints.error
+        crash_point("exchange.order.writing")
         # One statement is one transaction; BEGIN and COMMIT around it would only cost two more.
-        return self._connection.execute(INSERT_ORDER, ledger_rows.new_order_row(request, answer, now_ns)).rowcount == 1
+        is_new = (
+            self._connection.execute(INSERT_ORDER, ledger_rows.new_order_row(request, answer, now_ns)).rowcount == 1
+        )
+        crash_point("exchange.order.written")
+        return is_new
 
     @_or_fatal
     def record_repeat(self, client_order_id: str) -> None:
@@ -122,6 +128,7 @@ class Ledger:
             FatalError: A number is skipped or repeated, an order is not known, or the file fails; nothing was kept.
         """
         check_numbers(executions, self._last_execution_number)
+        crash_point("exchange.executions.writing")
         with self._connection:  # commits, or rolls everything back
             self._connection.execute("BEGIN IMMEDIATE")
             if replacement is not None:
@@ -132,6 +139,7 @@ class Ledger:
             changed_count = self._connection.executemany(UPDATE_ORDER, changes).rowcount
             if changed_count != len(executions):
                 raise FatalError(f"ledger {self.path}: an execution belongs to no order; restart to rebuild the venue")
+        crash_point("exchange.executions.written")
         self._last_execution_number += len(executions)
 
     @_or_fatal

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from common.clock import NS_PER_MS, NS_PER_US
+from common.crash_points import crash_point
 from common.errors import WireError, WireFault
 from common.events.base import DRAFT, Message
 from common.events.market import Tick, Ticks, Trade
@@ -174,8 +175,10 @@ class ExchangeService:
             self._send(envelope, frame)
 
     def _send(self, envelope: Envelope, frame: bytes) -> None:
+        crash_point("exchange.answer.sending")
         if not answer(self._requests, envelope, frame):
             self._counts["answers_undeliverable"] += 1
+        crash_point("exchange.answer.sent")
 
     def _on_alarm(self, alarm: Alarm) -> None:
         self._process.log.critical(alarm.event, detail=alarm.detail)

@@ -253,7 +253,8 @@ class ExchangeDialogue:
             self._on_order_answer(request, answer, now_ns)
 
     def _on_refused(self, answer: RequestRefused) -> None:
-        if answer.reason == FENCED:
+        # One that is meant for an older life of ours says nothing about this one.
+        if answer.reason == FENCED and self.line.match(answer.request_id or "") is not None:
             raise _fenced()
         # It could not read what we sent: a version mismatch, which waiting cannot mend but a person can.
         self._counts["requests_refused"] += 1

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from common.checkpoints import BackgroundCheckpoints
+from common.crash_points import crash_point
 from common.errors import ConfigError, FatalError
 from executor.entries import AnyEntry, Entry
 
@@ -62,6 +63,7 @@ class SqliteJournal:
         Raises:
             FatalError: They were not written.
         """
+        crash_point("executor.journal.writing")
         rows = [
             (entry.timestamp_ns, entry.__struct_config__.tag, entry.subject, _encode(entry).decode())
             for entry in entries
@@ -77,6 +79,7 @@ class SqliteJournal:
                     self._connection.executemany(_INSERT, rows)
         except sqlite3.Error as error:
             raise FatalError(f"journal {self._path}: {len(rows)} entries could not be written, {error}") from error
+        crash_point("executor.journal.written")
 
     def replay(self) -> Iterator[Entry]:
         """Every entry since the beginning, in order.

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from common.clock import NS_PER_MS, NS_PER_S
+from common.crash_points import crash_point
 from common.errors import ConfigError, WireError, WireFault
 from common.events.base import Message
 from common.events.market import Quote
@@ -148,7 +149,9 @@ class ExecutorService:
         return self._has_prices
 
     def _send(self, request: Request) -> None:
+        crash_point("executor.request.sending")
         offer(self._orders, codec.encode(request))
+        crash_point("executor.request.sent")
         self._has_sent = True
 
     def _publish_events(self) -> None:
@@ -161,7 +164,9 @@ class ExecutorService:
             return
         self._has_sent = self._has_deferred = False
         while self._waiting_events:
+            crash_point("executor.event.publishing")
             self._events.publish(self._waiting_events.popleft())
+            crash_point("executor.event.published")
 
     def _take_commands(self) -> None:
         for _ in range(COMMANDS_PER_TURN_MAX):

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from common.checkpoints import BackgroundCheckpoints
+from common.crash_points import crash_point
 from common.errors import ConfigError, FatalError, WireError
 from common.wire.codec import decode_body, encode_body
 from strategy.checkpoint import Checkpoint, Mark
@@ -104,7 +105,9 @@ class SqliteOutboxStore:
         last_id = ids[-1] if ids else self._last_id
         saved = (checkpoint.timestamp_ns, last_id, _encode_market(checkpoint.market), checkpoint.state)
         rows = list(zip(numbers, ids, map(encode_body, instructions), strict=True))
+        crash_point("strategy.outbox.writing")
         self._write([(_INSERT, row) for row in rows] + [(_SAVE, saved)])
+        crash_point("strategy.outbox.written")
         self._numbers.update(zip(ids, numbers, strict=True))
         self._last_number += len(ids)
         self._last_id = last_id

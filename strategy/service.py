@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from common.clock import NS_PER_MS
+from common.crash_points import crash_point
 from common.events.base import Message
 from common.events.market import Tick
 from common.metrics import Latency
@@ -156,9 +157,11 @@ class StrategyService:
             self._engine.on_event(message, self._clock.now_ns())
 
     def _send(self, frame: bytes) -> None:
+        crash_point("strategy.signal.sending")
         # Without an executor there is nobody to queue for; the outbox sends again.
         if not offer(self._pusher, frame):
             self._send_refused += 1
+        crash_point("strategy.signal.sent")
 
     def _flush(self, now_ns: int) -> None:
         for message in self._engine.take_outgoing(now_ns):

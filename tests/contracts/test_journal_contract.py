@@ -2,12 +2,14 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from support.executor_builders import MemoryJournal, make_denial, make_ending, make_intent, make_report, make_signal
 
+from chaos.disk import VirtualFile, VirtualJournal
+from chaos.facts import Facts
 from common.errors import ConfigError, FatalError
 from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome
@@ -49,13 +51,16 @@ ONE_OF_EACH_KIND: list[Entry] = [
 ]
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "virtual"])
 def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenJournal]:
     """Opens the same journal again and again, as one life after the other does."""
     opened: list[SqliteJournal | MemoryJournal] = []
     kept: list[Entry] = []
+    file: VirtualFile[Sequence[Entry]] = VirtualFile(is_synced=True)
 
     def open_next() -> Journal:
+        if request.param == "virtual":
+            return VirtualJournal(file, lambda _point: None, Facts([], reference_age_ns_max=0))
         if opened:
             opened[-1].close()
         is_file = request.param == "file"

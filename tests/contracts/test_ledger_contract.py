@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import force_setattr
 from support.exchange_builders import NOW_NS, make_answer, make_execution, make_submit
-from support.memory_ledger import MemoryLedger
 
+from chaos.disk import VirtualFile, VirtualLedger
+from chaos.facts import Facts
+from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.trading import OrderStatus
@@ -19,11 +21,14 @@ from exchange.ports import OrderLedger
 from exchange.records import terms_key
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", "virtual"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OrderLedger]:
     """An empty ledger of each kind."""
     if request.param == "memory":
         yield MemoryLedger()
+        return
+    if request.param == "virtual":
+        yield VirtualLedger(VirtualFile(is_synced=True), lambda _point: None, Facts([], reference_age_ns_max=0))
         return
     with Ledger(tmp_path / "ledger.sqlite") as opened:
         yield opened

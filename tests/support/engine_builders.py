@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from support.memory_outbox_store import MemoryOutboxStore
 from support.message_builders import NOW_NS, make_tick
 from support.strategy_builders import BTC, ETH
 
+from chaos.memory_outbox_store import MemoryOutboxStore
 from common.clock import NS_PER_MS
 from common.events.base import Message
 from common.events.market import Tick, Ticks, Trade

@@ -11,9 +11,9 @@ from random import Random
 
 import msgspec
 from support.executor_builders import MemoryJournal
-from support.memory_ledger import MemoryLedger
-from support.memory_outbox_store import MemoryOutboxStore
 
+from chaos.memory_ledger import MemoryLedger
+from chaos.memory_outbox_store import MemoryOutboxStore
 from common.clock import NS_PER_MS, NS_PER_US, VirtualClock
 from common.events.base import Message
 from common.events.market import Quote, Tick, Ticks, Trade

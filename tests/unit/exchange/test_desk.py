@@ -16,8 +16,8 @@ from support.exchange_builders import (
     make_trade,
     make_venue,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.trading import OrderStatus
 from common.events.venue import (

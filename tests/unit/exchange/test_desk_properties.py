@@ -7,8 +7,8 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 from support.exchange_builders import NOW_NS, make_cancel, make_instrument, make_query, make_submit, make_tick
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.market import Tick
 from common.events.trading import OrderStatus

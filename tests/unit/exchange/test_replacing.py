@@ -13,8 +13,8 @@ from support.exchange_builders import (
     make_tick,
     make_venue,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.events.venue import (
     AnswerOutcome,
     CancelOrder,

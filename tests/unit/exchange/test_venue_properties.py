@@ -16,8 +16,8 @@ from support.exchange_builders import (
     make_trade,
     submit,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.events.market import Tick, Trade
 from common.events.venue import CancelOrder, ExecutionReported, ExecutionType, SubmitOrder
 from common.instruments import InstrumentTable

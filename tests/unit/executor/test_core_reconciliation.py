@@ -150,10 +150,33 @@ def test_answer_to_an_older_life_ends_the_process() -> None:
 def test_refusal_of_an_older_life_ends_the_process_too() -> None:
     """Questions that are not about an order are answered so."""
     harness = ExecutorHarness()
-    refusal = RequestRefused(**DRAFT, timestamp_ns=harness.now_ns, reason="FENCED", detail="epoch 1 is over")
+    harness.executor.recover(harness.now_ns)
+    assert harness.in_flight is not None
+    refusal = RequestRefused(
+        **DRAFT,
+        timestamp_ns=harness.now_ns,
+        request_id=harness.in_flight.request_id,
+        reason="FENCED",
+        detail="epoch 1 is over",
+    )
 
     with pytest.raises(FatalError, match="a newer executor has taken over"):
         harness.executor.on_answer(refusal, harness.now_ns)
+
+
+def test_refusal_of_a_request_of_an_earlier_life_is_none_of_ours() -> None:
+    """It was on its way for long, and was fenced because of us."""
+    harness = ExecutorHarness(epoch=2)
+    harness.executor.recover(harness.now_ns)
+    refusal = RequestRefused(
+        **DRAFT, timestamp_ns=harness.now_ns, request_id="1-1", reason="FENCED", detail="epoch 1 is over"
+    )
+
+    harness.executor.on_answer(refusal, harness.now_ns)
+    harness.resend()
+    harness.report_account()
+
+    assert harness.executor.is_recovered
 
 
 def test_requests_bear_the_life_of_their_executor_and_orders_their_count() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 from support.engine_builders import BatchDiary, Diary, Stage, make_batch
-from support.memory_outbox_store import MemoryOutboxStore
 from support.message_builders import make_tick
 from support.strategy_builders import BTC
 
+from chaos.memory_outbox_store import MemoryOutboxStore
 from common.events.market import Tick
 from strategy.checkpoint import STATE_BYTES_MAX
 

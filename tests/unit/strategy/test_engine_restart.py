@@ -8,10 +8,10 @@ from support.engine_builders import (
     make_order_event,
     make_position_event,
 )
-from support.memory_outbox_store import MemoryOutboxStore
 from support.message_builders import make_tick
 from support.strategy_builders import BTC
 
+from chaos.memory_outbox_store import MemoryOutboxStore
 from common.errors import FatalError
 from common.events.base import Message
 from common.events.market import Tick

@@ -17,23 +17,24 @@ class MemoryLedger:
     """Remembers what a file would, for as long as the test holds it: also over restarts of the desk."""
 
     def __init__(self) -> None:
-        self._orders: dict[str, RecordedOrder] = {}
-        self._executions: list[ExecutionReported] = []
+        self.orders: dict[str, RecordedOrder] = {}
+        self.executions: list[ExecutionReported] = []
         self._replacements: dict[str, RecordedReplacement] = {}
         self._epochs: dict[str, int] = {}
         self._halts: list[Halt] = []
 
     def find(self, client_order_id: str) -> RecordedOrder | None:
         """The order with this id."""
-        return self._orders.get(client_order_id)
+        return self.orders.get(client_order_id)
 
     def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
         """Keep an order with its first answer, and tell whether it is new."""
-        if request.client_order_id in self._orders:
+        if request.client_order_id in self.orders:
             return False
-        assert answer.status is not None, "the first answer says where the order stands"
-        self._orders[request.client_order_id] = RecordedOrder(
-            arrival_number=len(self._orders) + 1,
+        if answer.status is None:
+            raise FatalError(f"ledger: order {request.client_order_id}: expected a first answer with a status")
+        self.orders[request.client_order_id] = RecordedOrder(
+            arrival_number=len(self.orders) + 1,
             client_order_id=request.client_order_id,
             terms=terms_of(request),
             answered_ns=now_ns,
@@ -50,23 +51,23 @@ class MemoryLedger:
 
     def record_repeat(self, client_order_id: str) -> None:
         """Count that a known id was submitted again."""
-        order = self._orders[client_order_id]
-        self._orders[client_order_id] = msgspec.structs.replace(order, submissions=order.submissions + 1)
+        order = self.orders[client_order_id]
+        self.orders[client_order_id] = msgspec.structs.replace(order, submissions=order.submissions + 1)
 
     def record_executions(
         self, executions: Sequence[ExecutionReported], replacement: RecordedReplacement | None = None
     ) -> None:
         """Keep reports and what they make of their orders: all or nothing."""
-        check_numbers(executions, len(self._executions))
-        if any(execution.client_order_id not in self._orders for execution in executions):
+        check_numbers(executions, len(self.executions))
+        if any(execution.client_order_id not in self.orders for execution in executions):
             raise FatalError("ledger: an execution belongs to no order")
         for execution in executions:
-            order = self._orders[execution.client_order_id]
-            self._orders[execution.client_order_id] = order_after(order, execution)
+            order = self.orders[execution.client_order_id]
+            self.orders[execution.client_order_id] = order_after(order, execution)
         if replacement is not None:
             self._replacements[replacement.replace_id] = replacement
         # Copies, because a publisher writes its identity into the drafts that it sends.
-        self._executions += [msgspec.structs.replace(execution, **DRAFT) for execution in executions]
+        self.executions += [msgspec.structs.replace(execution, **DRAFT) for execution in executions]
 
     def record_replacement(self, replacement: RecordedReplacement) -> None:
         """Keep a replacement that was refused."""
@@ -79,16 +80,16 @@ class MemoryLedger:
     def executions_from(self, number: int, count_max: int) -> list[ExecutionReported]:
         """At most so many reports from a number on, in order, as drafts."""
         start = max(0, number - 1)
-        return self._executions[start : start + count_max]
+        return self.executions[start : start + count_max]
 
     def open_orders(self, after_number: int = 0, count_max: int = ALL) -> list[RecordedOrder]:
         """The orders that still work, in order of arrival: at most so many of those after a number."""
-        found = [order for order in self._orders.values() if order.is_open and order.arrival_number > after_number]
+        found = [order for order in self.orders.values() if order.is_open and order.arrival_number > after_number]
         return found if count_max == ALL else found[:count_max]
 
     def order_counts(self) -> dict[str, int]:
         """How many orders each source has submitted."""
-        return Counter(order.source for order in self._orders.values())
+        return Counter(order.source for order in self.orders.values())
 
     def epochs(self) -> dict[str, int]:
         """The newest life of each source that says which it is."""
@@ -115,8 +116,8 @@ class MemoryLedger:
 
     def last_execution_number(self) -> int:
         """The newest execution; 0 before the first."""
-        return len(self._executions)
+        return len(self.executions)
 
     def last_order_number(self) -> int:
         """The newest arrival; 0 before the first."""
-        return len(self._orders)
+        return len(self.orders)

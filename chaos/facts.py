@@ -1,0 +1,131 @@
+"""What a witness outside of all processes saw: the ground on which the invariants judge."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from common.events.trading import Signal
+from common.events.venue import ExecutionReported
+from common.instruments import Listed
+from exchange.records import RecordedOrder
+from executor.book import Book
+from executor.entries import Entry
+
+VIOLATIONS_MAX = 20  # of one history; more of the same say nothing new
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """The executor's journal holds that this order may be sent."""
+
+    signal: Signal
+    client_order_id: str
+    timestamp_ns: int
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """The exchange's ledger holds this order: new, and accepted or refused."""
+
+    order: RecordedOrder
+    request_id: str
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How full a bounded thing is."""
+
+    name: str
+    count: int
+    count_max: int
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A promise that did not hold: its name, what was expected and what was there."""
+
+    invariant: str
+    message: str
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything stands after the faults have healed. `book` is None when no executor could live."""
+
+    entries: Sequence[Entry]
+    book: Book | None
+    orders: Mapping[str, RecordedOrder]
+    executions: Sequence[ExecutionReported]
+    unacknowledged: Mapping[str, int]  # signals in the outbox of each strategy
+    is_at_rest: bool  # nothing is open any more
+    probes_ms: Mapping[str, float | None]  # from healing to the end of each strategy's probe
+
+
+class Invariant(Protocol):
+    """One promise. Each method yields a message for whatever breaks it."""
+
+    name: str
+
+    def on_intent(self, intent: Intent, facts: "Facts") -> Sequence[str]:
+        """An intent has become durable."""
+        ...
+
+    def on_submission(self, submission: Submission, facts: "Facts") -> Sequence[str]:
+        """An order has reached the exchange."""
+        ...
+
+    def after_step(self, sizes: Sequence[Size]) -> Sequence[str]:
+        """A process has handled one message or let time pass."""
+        ...
+
+    def at_end(self, ending: Ending, facts: "Facts") -> Sequence[str]:
+        """All faults are healed and everything has come to rest."""
+        ...
+
+
+class Facts:
+    """Everything the witness noted, and the promises that did not hold."""
+
+    def __init__(self, invariants: Sequence[Invariant], *, reference_age_ns_max: int) -> None:
+        self.emitted: dict[str, Signal] = {}
+        self.intents: dict[str, Intent] = {}
+        self.prices_ns: dict[tuple[str, str], int] = {}  # the newest price that the gateway made
+        self.ends: list[str] = []  # processes that ended by an error that nobody injected
+        self.counts: Counter[str] = Counter()
+        self.violations: list[Violation] = []
+        self.order_ids: dict[str, str] = {}  # signal of each order id that may exist
+        self.reference_age_ns_max = reference_age_ns_max
+        self._invariants = invariants
+
+    def note_emitted(self, signal: Signal) -> None:
+        """A strategy is about to send a signal, for the first time or again."""
+        self.emitted.setdefault(signal.signal_id, signal)
+
+    def note_price(self, listed: Listed, now_ns: int) -> None:
+        """The gateway has made a price."""
+        self.prices_ns[listed.exchange, listed.symbol] = now_ns
+
+    def note_intent(self, intent: Intent) -> None:
+        """An intent has become durable."""
+        self.intents[intent.client_order_id] = intent
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.on_intent(intent, self))
+
+    def note_submission(self, submission: Submission) -> None:
+        """An order has reached the exchange."""
+        self.counts["orders"] += 1
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.on_submission(submission, self))
+
+    def note_step(self, sizes: Sequence[Size]) -> None:
+        """A process has finished a step."""
+        self.counts["steps"] += 1
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.after_step(sizes))
+
+    def note_ending(self, ending: Ending) -> None:
+        """Everything has come to rest."""
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.at_end(ending, self))
+
+    def _judge(self, invariant: Invariant, messages: Sequence[str]) -> None:
+        for message in messages:
+            if len(self.violations) < VIOLATIONS_MAX:
+                self.violations.append(Violation(invariant.name, message))

@@ -1,0 +1,61 @@
+"""Histories by number: a seed and a scenario in, a result out. The same in, the same out, on any machine."""
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+
+from chaos.facts import Violation
+from chaos.faults import SCENARIOS, Fault, draw_faults
+from chaos.invariants import undecided
+from chaos.world import World
+
+
+class HistoryResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one history. `rested_ms`: virtual time from healing until nothing was open any more."""
+
+    scenario: str
+    seed: int
+    counts: dict[str, int]
+    violations: list[Violation]
+    unresolved_count: int
+    rested_ms: float | None
+    fingerprint: str
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        return f"tickpulse chaos --simulated --seeds 1 --first {self.seed} --scenario {self.scenario} --verbose"
+
+    def count_of(self, invariant: str) -> int:
+        """How often a promise did not hold."""
+        return sum(violation.invariant == invariant for violation in self.violations)
+
+
+def scenario_of(seed: int, name: str | None) -> str:
+    """The scenario of a seed: the one that was asked for, or all of them by turns."""
+    return name or list(SCENARIOS)[seed % len(SCENARIOS)]
+
+
+def run_history(name: str, seed: int, faults: Sequence[Fault] | None = None) -> HistoryResult:
+    """Run one history.
+
+    Args:
+        name: The scenario.
+        seed: Decides everything else.
+        faults: Instead of those that the seed draws.
+    """
+    scenario = SCENARIOS[name]
+    world = World(scenario, seed)
+    # A random of its own: given faults must not change the market or the network.
+    ending = world.run(draw_faults(scenario, Random(f"faults {seed}")) if faults is None else faults)
+    facts = world.facts
+    return HistoryResult(
+        scenario=name,
+        seed=seed,
+        counts={**facts.counts, "signals": len(facts.emitted), "executions": len(ending.executions)},
+        violations=facts.violations,
+        unresolved_count=len(undecided(ending)),
+        rested_ms=world.rested_ms,
+        fingerprint=world.fingerprint(),
+    )

@@ -1,0 +1,58 @@
+"""A strategy that exists to be crashed: it trades all the time, in every way there is."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from common.events.market import Tick
+from strategy.base import Strategy
+from strategy.indicators import mid_price
+from strategy.outbox import OutboxFullError
+
+QUANTITY = Decimal("0.01")
+AWAY = 0.02  # of the price: a limit order this far off rests until it is cancelled
+
+
+class Churner(Strategy):
+    """Every few ticks the next of: buy and sell at market, rest away from it, cancel, cross it, rest close to it."""
+
+    class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """How often."""
+
+        tick_count: Annotated[int, msgspec.Meta(ge=1)] = 4  # ticks between two acts
+
+    parameters: Parameters
+    is_resting = False
+
+    def on_start(self) -> None:
+        self._tick_count = self._act_count = 0
+
+    def on_tick(self, tick: Tick) -> None:
+        self._tick_count += 1
+        mid = mid_price(tick)
+        if self.is_resting or mid is None or self._tick_count % self.parameters.tick_count:
+            return
+        self._act_count += 1
+        try:
+            self._act(tick, mid)
+        except OutboxFullError:
+            return  # that is the bound doing its work
+
+    def _act(self, tick: Tick, mid: float) -> None:
+        match self._act_count % 7:
+            case 0:
+                self.buy(tick, QUANTITY)
+            case 1:
+                self.sell(tick, QUANTITY)
+            case 2:
+                self.buy(tick, QUANTITY, limit_price=mid * (1 - AWAY))
+            case 3:
+                self.sell(tick, QUANTITY, limit_price=mid * (1 - AWAY), time_in_force="ioc")
+            case 4:
+                self.buy(tick, QUANTITY * 2, limit_price=mid)
+            case 5:
+                self.sell(tick, QUANTITY, reduce_only=True)
+            case _:
+                for order in self.open_orders(tick)[:2]:
+                    self.cancel(order.signal_id)
