@@ -13,18 +13,9 @@ from exchange.service import ExchangeService
 
 
 @click.command(cls=Command)
+@click.option("--faults", "faults_path", metavar="FILE", type=click.Path(path_type=Path), help="What shall go wrong.")
 @click.option(
-    "--faults",
-    "faults_path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Have the simulated venue misbehave as this file says, such as examples/faults.toml.",
-)
-@click.option(
-    "--clear-halt",
-    "is_halt_cleared",
-    is_flag=True,
-    help="Place orders again after a halt, and accept the difference in the order count that caused it.",
+    "--clear-halt", "is_halt_cleared", is_flag=True, help="Place orders again after a halt; see `tickpulse ledger`."
 )
 @run_options
 def exchange(
