@@ -14,9 +14,7 @@ from exchange.service import ExchangeService
 
 @click.command(cls=Command)
 @click.option("--faults", "faults_path", metavar="FILE", type=click.Path(path_type=Path), help="What shall go wrong.")
-@click.option(
-    "--clear-halt", "is_halt_cleared", is_flag=True, help="Place orders again after a halt; see `tickpulse ledger`."
-)
+@click.option("--clear-halt", "is_halt_cleared", is_flag=True, help="Place orders again after a halt.")
 @run_options
 def exchange(
     *,
