@@ -6,21 +6,23 @@ from pathlib import Path
 import click
 
 from common.command import Command, load_config, run_options
-from common.process import run_process
+from common.process import Process, run_process
 from exchange.config import ExchangeConfig
+from exchange.fault_file import read_faults
 from exchange.service import ExchangeService
 
 
 @click.command(cls=Command)
-@click.option(
-    "--clear-halt",
-    "is_halt_cleared",
-    is_flag=True,
-    help="Place orders again after a halt, and accept the difference in the order count that caused it.",
-)
+@click.option("--faults", "faults_path", metavar="FILE", type=click.Path(path_type=Path), help="What shall go wrong.")
+@click.option("--clear-halt", "is_halt_cleared", is_flag=True, help="Place orders again after a halt.")
 @run_options
 def exchange(
-    *, config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], is_halt_cleared: bool
+    *,
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    faults_path: Path | None,
+    is_halt_cleared: bool,
 ) -> None:
     """Place orders at the simulated venue, each at most once, and report executions.
 
@@ -29,14 +31,12 @@ def exchange(
     """
     config = load_config(config_path, run_dir, assignments)
     section = config.section("exchange", ExchangeConfig)
-    sys.exit(
-        run_process(
-            "exchange",
-            "exchange",
-            config,
-            lambda process: ExchangeService(process, section, is_halt_cleared=is_halt_cleared),
-        )
-    )
+    faults = None if faults_path is None else read_faults(faults_path)
+
+    def build(process: Process) -> ExchangeService:
+        return ExchangeService(process, section, faults=faults, is_halt_cleared=is_halt_cleared)
+
+    sys.exit(run_process("exchange", "exchange", config, build))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The exchange gateway's sockets, ledger file and loop. What becomes of an order is decided by desk and venue."""
 
 import heapq
+import os
+import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NoReturn, cast
 
 from common.clock import NS_PER_MS, NS_PER_US
 from common.crash_points import crash_point
@@ -28,8 +31,12 @@ from common.sockets.transfer import Envelope, Waiter, answer, take_request
 from common.wire import codec
 from exchange.config import ExchangeConfig
 from exchange.desk import Alarm, OrderDesk
+from exchange.fault_file import make_plan
 from exchange.ledger import Ledger
 from exchange.ledger_schema import LEDGER_NAME
+from exchange.simulated.faults import FaultsConfig
+from exchange.simulated.faulty_line import CrashInjected, FaultyLine
+from exchange.simulated.forgetting import ClientIdMemory
 from exchange.simulated.venue import SimulatedVenue
 
 REQUESTS_PER_TURN_MAX = 64
@@ -42,12 +49,22 @@ _REQUESTS = (SubmitOrder, ReplaceOrder, CancelOrder, QueryOrder, CancelAllOrders
 class ExchangeService:
     """Moves frames between the sockets and the order desk."""
 
-    def __init__(self, process: Process, config: ExchangeConfig, *, is_halt_cleared: bool = False) -> None:
+    def __init__(
+        self,
+        process: Process,
+        config: ExchangeConfig,
+        *,
+        faults: FaultsConfig | None = None,
+        is_halt_cleared: bool = False,
+    ) -> None:
+        self._faults = faults
+        self._line: FaultyLine | None = None
         self._process = process
         self._config = config
         self._is_halt_cleared = is_halt_cleared
         self._clock = process.clock
         self._counts: Counter[str] = Counter()
+        self._injected: Counter[str] = Counter()
         self._delayed: list[tuple[int, int, Envelope, bytes]] = []
         self._answer_number = 0
         self._has_waiting_market = False
@@ -58,7 +75,8 @@ class ExchangeService:
         """Open the ledger, rebuild the venue from it, then bind."""
         process, sockets = self._process, self._process.sockets
         self._ledger = Ledger(process.run_directory.file("state", LEDGER_NAME), process.settings.run.synchronous)
-        venue = SimulatedVenue(self._config.simulated, process.config.instruments())
+        plan = None if self._faults is None else make_plan(self._faults, self._ledger.last_order_number())
+        venue = SimulatedVenue(self._config.simulated, process.config.instruments(), plan)
         if self._is_halt_cleared:
             self._ledger.clear_halts(self._clock.now_ns())
             process.log.warning("exchange_halt_cleared")
@@ -70,6 +88,12 @@ class ExchangeService:
             on_silence=self._config.on_silence,
             on_alarm=self._on_alarm,
         )
+        if plan is not None:
+            memory = ClientIdMemory(plan.config, self._ledger.find)
+            latency_ns = self._config.simulated.order_entry_latency_us * NS_PER_US
+            self._line = FaultyLine(self._desk, plan, memory, latency_ns)
+            self._injected = plan.injected
+            process.log.warning("faults_planned", seed=plan.config.seed, count=len(plan.config.fault))
         self._market = MarketChannel(
             sockets,
             market_endpoint=process.endpoint("market"),
@@ -89,6 +113,8 @@ class ExchangeService:
         pause_ms = 0 if self._has_waiting_market else min(timeout_ms, self._config.market_interval_ms)
         if self._waiter.wait(pause_ms):
             self._take_requests()
+        if self._line is not None:
+            self._deliver(self._line)
         self._send_delayed()
         count = self._market.drain(self._on_market, self._on_market, MARKET_FRAMES_PER_TURN_MAX)
         self._has_waiting_market = count == MARKET_FRAMES_PER_TURN_MAX
@@ -108,7 +134,8 @@ class ExchangeService:
 
     def counters(self) -> dict[str, int]:
         """What was asked, answered and executed."""
-        return {**self._counts, **self._desk.counters(), **self._market.counters()}
+        injected = {f"faults_{name}": count for name, count in self._injected.items()}
+        return {**self._counts, **injected, **self._desk.counters(), **self._market.counters()}
 
     def latencies(self) -> Mapping[str, Latency]:
         """None here: the executor measures the whole path."""
@@ -144,10 +171,26 @@ class ExchangeService:
             self._refuse(envelope, error, now_ns)
             return
         self._counts[f"requests_{request.kind}"] += 1
-        reply = self._desk.handle(request, now_ns)
-        if isinstance(reply, OrderAnswered):
-            self._counts[f"answers_{reply.outcome.value}"] += 1
-        self._answer(envelope, reply, now_ns)
+        if self._line is None:
+            self._answer(envelope, self._desk.handle(request, now_ns), now_ns)
+            return
+        try:
+            self._line.receive(envelope, request, now_ns)
+        except CrashInjected:
+            _die()
+        self._deliver(self._line)
+
+    def _deliver(self, line: FaultyLine) -> None:
+        now_ns = self._clock.now_ns()
+        try:
+            deliveries = line.take_due(now_ns)
+        except CrashInjected:
+            _die()
+        for envelope, message in deliveries:
+            if isinstance(message, ExecutionReported):
+                self._send_report(message)
+            else:
+                self._answer(cast("Envelope", envelope), message, now_ns)
 
     def _refuse(self, envelope: Envelope, error: WireError, now_ns: int) -> None:
         self._counts[error.fault.value] += 1
@@ -158,6 +201,8 @@ class ExchangeService:
         )
 
     def _answer(self, envelope: Envelope, reply: Message, now_ns: int) -> None:
+        if isinstance(reply, OrderAnswered):
+            self._counts[f"answers_{reply.outcome.value}"] += 1
         frame = codec.encode(reply)
         latency_ns = self._config.simulated.response_latency_us * NS_PER_US
         if not latency_ns:
@@ -195,6 +240,18 @@ class ExchangeService:
             self._publish(executions)
 
     def _publish(self, executions: Sequence[ExecutionReported]) -> None:
+        if self._line is not None:
+            self._line.report(executions, self._clock.now_ns())
+            self._deliver(self._line)
+            return
         for execution in executions:
-            self._counts[f"executions_{execution.execution_type.value}"] += 1
-            self._executions.publish(execution)
+            self._send_report(execution)
+
+    def _send_report(self, execution: ExecutionReported) -> None:
+        self._counts[f"executions_{execution.execution_type.value}"] += 1
+        self._executions.publish(execution)
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("kill -9 did not end the process")

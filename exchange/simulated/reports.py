@@ -2,18 +2,23 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from common.events.base import DRAFT
 from common.events.trading import Liquidity
 from common.events.venue import ExecutionReported, ExecutionType
-from common.money import ZERO
+from common.money import EXACT, ZERO
+from exchange.simulated.faults import FaultName, FaultPlan
 from exchange.simulated.fees import FeeSchedule
 from exchange.simulated.orders import VenueOrder
+from exchange.simulated.reasons import Reason
 
 
 class ReportWriter:
     """Gives every execution the next number of the venue's whole life."""
 
-    def __init__(self, fees: FeeSchedule) -> None:
+    def __init__(self, fees: FeeSchedule, faults: FaultPlan | None = None) -> None:
+        self._faults = faults
         self.last_number = 0
         self._fees = fees
         self._reports: list[ExecutionReported] = []
@@ -48,6 +53,30 @@ class ReportWriter:
             leaves_quantity=order.leaves_quantity,
         )
         self._reports.append(report)
+        if self._faults is not None:
+            self._correct(report, order, self._faults)
+
+    def _correct(self, trade: ExecutionReported, order: VenueOrder, faults: FaultPlan) -> None:
+        # Only a trade that ends its order is cancelled: how much of an order still works is never in dispute.
+        if trade.leaves_quantity == ZERO and faults.occurs(FaultName.TRADE_CANCELLED):
+            correction = replace(
+                trade,
+                execution_type=ExecutionType.TRADE_CANCEL,
+                filled_quantity=EXACT.subtract(trade.filled_quantity, trade.quantity),
+                reason=Reason.TRADE_CANCELLED,
+            )
+        elif faults.occurs(FaultName.EXECUTION_CORRECTED) and trade.liquidity is not None:
+            price = EXACT.add(trade.price or ZERO, order.instrument.tick_size)
+            correction = replace(
+                trade,
+                execution_type=ExecutionType.TRADE_CORRECT,
+                price=price,
+                fee=self._fees.fee(price, trade.quantity, trade.liquidity),
+            )
+        else:
+            return
+        self.last_number += 1
+        self._reports.append(replace(correction, execution_number=self.last_number, corrects=trade.execution_number))
 
     def write_replaced(self, order: VenueOrder, replace_id: str, now_ns: int) -> None:
         """Report that an order has other terms."""

@@ -22,6 +22,7 @@ from exchange.records import RecordedOrder, keeps_place
 from exchange.refusals import GatewayReason, Refusal
 from exchange.simulated import admission
 from exchange.simulated.config import SimulatedVenueConfig
+from exchange.simulated.faults import FaultName, FaultPlan
 from exchange.simulated.fees import FeeSchedule
 from exchange.simulated.matching import Matcher
 from exchange.simulated.orders import VenueOrder, arrival, open_order, restored_order, venue_order_id
@@ -34,10 +35,13 @@ _NEVER_NS = 1 << 63
 class SimulatedVenue:
     """Every instrument of the table, whatever exchange it belongs to."""
 
-    def __init__(self, config: SimulatedVenueConfig, instruments: InstrumentTable) -> None:
+    def __init__(
+        self, config: SimulatedVenueConfig, instruments: InstrumentTable, faults: FaultPlan | None = None
+    ) -> None:
+        self._faults = faults
         self._open_orders_max = config.open_orders_max
         self._entry_latency_ns = config.order_entry_latency_us * NS_PER_US
-        self._reports = ReportWriter(FeeSchedule(config.maker_fee_rate, config.taker_fee_rate))
+        self._reports = ReportWriter(FeeSchedule(config.maker_fee_rate, config.taker_fee_rate), faults)
         self._matchers = {(entry.exchange, entry.symbol): Matcher(entry, self._reports) for entry in instruments}
         self._orders: dict[str, VenueOrder] = {}
         self._last_order_number = 0
@@ -202,6 +206,8 @@ class SimulatedVenue:
             return Refusal(Reason.INSTRUMENT_UNKNOWN, f"{request.exchange}.{request.symbol} is not traded here")
         if len(self._orders) >= self._open_orders_max:
             return Refusal(Reason.TOO_MANY_ORDERS, f"at most {self._open_orders_max} orders may be open")
+        if self._faults is not None and self._faults.occurs(FaultName.REJECT):
+            return Refusal(Reason.FAULT_INJECTED, "the fault plan has the venue refuse it")
         return admission.find_refusal(request, matcher.instrument, matcher.touch_price(request.side))
 
     def _enter(self, order: VenueOrder, matcher: Matcher) -> None:

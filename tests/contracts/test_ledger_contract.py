@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import force_setattr
-from support.exchange_builders import NOW_NS, make_answer, make_execution, make_submit
+from msgspec.structs import force_setattr, replace
+from support.exchange_builders import NOW_NS, make_answer, make_execution, make_replace, make_submit
 
 from chaos.disk import VirtualFile, VirtualLedger
 from chaos.facts import Facts
@@ -15,10 +15,10 @@ from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.trading import OrderStatus
-from common.events.venue import AnswerOutcome, ExecutionType, terms_of
+from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType, terms_of
 from exchange.ledger import Ledger
 from exchange.ports import OrderLedger
-from exchange.records import terms_key
+from exchange.records import Halt, make_replacement, terms_key
 
 
 @pytest.fixture(params=["file", "memory", "virtual"])
@@ -238,3 +238,112 @@ def test_open_orders_come_in_order_of_arrival(ledger: OrderLedger) -> None:
 
     assert [order.client_order_id for order in ledger.open_orders()] == ["zebra", "mole"]
     assert [order.arrival_number for order in ledger.open_orders()] == [1, 3]
+
+
+def test_replacement_is_kept_with_its_report_and_gives_the_order_its_terms(ledger: OrderLedger) -> None:
+    """The terms of the submission stay, so that a repeat of it is recognised."""
+    record_order(ledger)
+    replacement = make_replacement(make_replace(quantity="2.50"), AnswerOutcome.ACCEPTED, None, NOW_NS)
+    report = make_replaced(order_quantity="2.5", limit_price="100")
+
+    ledger.record_executions([report], replacement)
+
+    found = ledger.find("order-1")
+    assert found is not None
+    assert (found.quantity, found.limit_price, found.terms.quantity) == (Decimal("2.5"), 100, 1)
+    assert (found.status, found.priority_ns) == (OrderStatus.ACCEPTED, NOW_NS)
+    assert ledger.find_replacement("replace-1") == replacement
+    assert ledger.executions_from(1, 1) == [report]
+    assert ledger.open_orders() == [found]
+
+
+def test_smaller_order_keeps_its_priority(ledger: OrderLedger) -> None:
+    """No new time stands in for the old one."""
+    record_order(ledger)
+    replacement = make_replacement(make_replace(quantity="0.5"), AnswerOutcome.ACCEPTED, None, NOW_NS)
+
+    ledger.record_executions([make_replaced(order_quantity="0.5", limit_price="100")], replacement)
+
+    found = ledger.find("order-1")
+    assert found is not None
+    assert (found.quantity, found.priority_ns) == (Decimal("0.5"), None)
+
+
+@pytest.mark.parametrize("quantity", ["1", "NaN", "1e99"])
+def test_refused_replacement_is_found_again(ledger: OrderLedger, quantity: str) -> None:
+    """With the request that it belongs to, whatever decimal that holds."""
+    request = make_replace(quantity=quantity)
+    replacement = make_replacement(request, AnswerOutcome.REJECTED, "EXPIRED", NOW_NS)
+
+    ledger.record_replacement(replacement)
+
+    found = ledger.find_replacement("replace-1")
+    assert found == replacement
+    assert found.is_of(request)
+    assert not found.is_of(make_replace(quantity="7"))
+    assert ledger.find_replacement("replace-2") is None
+
+
+@pytest.mark.parametrize(
+    ("execution_type", "quantity", "status"),
+    [(ExecutionType.TRADE_CANCEL, "0", OrderStatus.CANCELLED), (ExecutionType.TRADE_CORRECT, "1", OrderStatus.FILLED)],
+)
+def test_correction_of_the_trade_that_filled_an_order(
+    ledger: OrderLedger, execution_type: ExecutionType, quantity: str, status: OrderStatus
+) -> None:
+    """What was never filled will not be filled: the order has ended all the same."""
+    record_order(ledger)
+    trade = make_execution(1, quantity="1", filled_quantity="1", leaves_quantity="0")
+    correction = make_execution(
+        2, execution_type=execution_type, quantity="1", filled_quantity=quantity, leaves_quantity="0", corrects=1
+    )
+
+    ledger.record_executions([trade, correction])
+
+    found = ledger.find("order-1")
+    assert found is not None
+    assert (found.status, found.filled_quantity) == (status, Decimal(quantity))
+    assert ledger.executions_from(2, 1) == [correction]
+
+
+def test_orders_are_counted_by_source_and_found_by_page(ledger: OrderLedger) -> None:
+    """An order remembers who placed it."""
+    for number, source in enumerate(["executor", "other", "executor"], start=1):
+        request = make_submit(f"order-{number}", source=source)
+        ledger.record_submission(request, make_answer(request), NOW_NS)
+
+    assert ledger.order_counts() == {"executor": 2, "other": 1}
+    assert [order.source for order in ledger.open_orders()] == ["executor", "other", "executor"]
+    assert [order.arrival_number for order in ledger.open_orders(1, 1)] == [2]
+
+
+def test_newest_life_of_each_source_is_remembered(ledger: OrderLedger) -> None:
+    """The one that was recorded last."""
+    ledger.record_epoch("executor", 1)
+    ledger.record_epoch("other", 7)
+    ledger.record_epoch("executor", 2)
+
+    assert ledger.epochs() == {"executor": 2, "other": 7}
+
+
+def test_halt_is_remembered_with_its_end(ledger: OrderLedger) -> None:
+    """A cleared one stays on record, and is not cleared a second time."""
+    first = Halt(source="executor", order_count=1, counted=2, halted_ns=NOW_NS)
+    second = Halt(source="executor", order_count=3, counted=5, halted_ns=NOW_NS + 1)
+
+    ledger.record_halt(first)
+    ledger.clear_halts(NOW_NS + 1)
+    ledger.record_halt(second)
+    halts = ledger.halts()
+    ledger.clear_halts(NOW_NS + 2)
+
+    assert halts == [replace(first, cleared_ns=NOW_NS + 1), second]
+    assert [halt.cleared_ns for halt in ledger.halts()] == [NOW_NS + 1, NOW_NS + 2]
+
+
+def make_replaced(**changes: Any) -> ExecutionReported:
+    """The report of new terms for an order of which nothing is filled."""
+    fields = {"quantity": "0", "price": None, "fee": None, "liquidity": None, "filled_quantity": "0"}
+    left = changes["order_quantity"]
+    what = {"execution_type": ExecutionType.REPLACED, "replace_id": "replace-1", "leaves_quantity": left}
+    return make_execution(**{**fields, **what, **changes})

@@ -24,6 +24,7 @@ from common.events.venue import (
 )
 from common.instruments import Instrument, InstrumentTable
 from exchange.simulated.config import SimulatedVenueConfig
+from exchange.simulated.faults import FaultPlan
 from exchange.simulated.venue import SimulatedVenue
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -53,11 +54,14 @@ def make_instrument(**changes: Any) -> Instrument:
     return Instrument(**{**fields, **changes})
 
 
-def make_venue(*instruments: Instrument, latency_us: int = 0, **config: Any) -> SimulatedVenue:
+def make_venue(
+    *instruments: Instrument, latency_us: int = 0, faults: FaultPlan | None = None, **config: Any
+) -> SimulatedVenue:
     """A venue without latency; it trades BTC/USDT unless instruments are given."""
     return SimulatedVenue(
         SimulatedVenueConfig(order_entry_latency_us=latency_us, **config),
         InstrumentTable(instruments or [make_instrument()]),
+        faults,
     )
 
 

@@ -11,7 +11,7 @@ from chaos.facts import Violation
 from chaos.histories import HistoryResult
 from chaos.report import format_report, make_report
 from common.errors import ExitCode
-from executor.core import Executor
+from executor.dialogue import ExchangeDialogue
 
 
 def make_result(seed: int, *violations: Violation, rested_ms: float | None = 10.0) -> HistoryResult:
@@ -37,7 +37,7 @@ def test_sound_histories_end_with_a_table_and_exit_0() -> None:
 
 def test_broken_promise_is_told_with_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3, and what to type."""
-    monkeypatch.setattr(Executor, "ask_for_executions", lambda _executor, _now_ns: None)
+    monkeypatch.setattr(ExchangeDialogue, "ask_for_executions", lambda _dialogue, _now_ns: None)
     arguments = ["--simulated", "--seeds", "10", "--scenario", "network", "--jobs", "1"]
 
     result = CliRunner().invoke(chaos, [*arguments, "--verbose"])

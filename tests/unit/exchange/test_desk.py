@@ -320,3 +320,34 @@ def test_venue_that_does_not_end_a_cancelled_order_is_fatal() -> None:
 
     with pytest.raises(FatalError, match="restart to rebuild"):
         ask(desk, make_cancel())
+
+
+@pytest.mark.parametrize("late_ns", [0, 1])
+def test_submission_that_has_expired_on_its_way_is_refused_for_ever(late_ns: int) -> None:
+    """Nothing that is still on its way can surprise anyone, whatever the venue would say."""
+    ledger = MemoryLedger()
+    desk = make_desk(ledger)
+
+    answer = desk.handle(make_submit(expires_ns=NOW_NS), NOW_NS + late_ns)
+    repeat = ask(desk, make_submit())
+
+    assert isinstance(answer, OrderAnswered)
+    assert (answer.outcome, answer.reason) == (AnswerOutcome.REJECTED, "EXPIRED")
+    assert (repeat.outcome, repeat.status) == (AnswerOutcome.EXISTS, OrderStatus.REJECTED)
+    assert ledger.open_orders() == []
+
+
+def test_order_is_in_the_ledger_before_the_venue_takes_it() -> None:
+    """A death between the two leaves an order that the next life hands to the venue."""
+    venue = make_venue()
+    open_counts: list[int] = []
+
+    class WatchingLedger(MemoryLedger):
+        def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
+            open_counts.append(len(venue.open_orders()))
+            return super().record_submission(request, answer, now_ns)
+
+    ask(make_desk(WatchingLedger(), venue), make_submit())
+
+    assert open_counts == [0]
+    assert len(venue.open_orders()) == 1
