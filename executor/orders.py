@@ -210,9 +210,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return changed
 
     def after_bust(self, quantity: Decimal, price: Decimal) -> "Order":
-        """The order after the exchange took a fill back. It is no less at its end than before."""
+        """The order after the exchange took a fill back: that part fills no more, so one that was filled is cancelled."""
         left = EXACT.subtract(self.filled_quantity, quantity)
-        status = OrderStatus.ACCEPTED if self.status is OrderStatus.PARTIALLY_FILLED and not left else self.status
+        status = self.status
+        if status is OrderStatus.FILLED:
+            status = OrderStatus.CANCELLED
+        elif status is OrderStatus.PARTIALLY_FILLED and not left:
+            status = OrderStatus.ACCEPTED
         return msgspec.structs.replace(
             self,
             status=status,

@@ -12,8 +12,8 @@ from support.exchange_builders import (
     make_tick,
     make_venue,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.events.venue import AccountReported, ExecutionReported, ExecutionType
 from exchange.account import Account, quote_currency
 from exchange.desk import OrderDesk

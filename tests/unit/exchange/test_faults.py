@@ -15,8 +15,8 @@ from support.exchange_builders import (
     make_tick,
     make_venue,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.errors import ConfigError
 from common.events.base import Message
 from common.events.venue import (

@@ -16,8 +16,8 @@ from support.exchange_builders import (
     make_tick,
     make_venue,
 )
-from support.memory_ledger import MemoryLedger
 
+from chaos.memory_ledger import MemoryLedger
 from common.events.venue import AnswerOutcome, ExecutionType, OrderAnswered, OrdersCancelled, RequestRefused
 from exchange.desk import Alarm, OrderDesk, Reply
 

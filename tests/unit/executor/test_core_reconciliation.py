@@ -219,6 +219,19 @@ def test_cancelled_trade_is_undone_to_the_last_digit() -> None:
     assert harness.order().status is OrderStatus.ACCEPTED
 
 
+def test_cancelled_trade_of_a_filled_order_leaves_it_cancelled() -> None:
+    """It is at its end, and was not filled."""
+    harness = ExecutorHarness()
+    harness.have_working()
+    harness.fill(quantity="1", leaves_quantity="0", filled_quantity="1")
+
+    correction = {"execution_type": ExecutionType.TRADE_CANCEL, "corrects": 1, "filled_quantity": "0"}
+    harness.fill(**correction, quantity="1", leaves_quantity="0")
+
+    assert (harness.order().status, harness.order().filled_quantity) == (OrderStatus.CANCELLED, 0)
+    assert harness.position().quantity == 0
+
+
 def test_corrected_trade_has_its_new_price_and_fee() -> None:
     """What was booked before is undone first."""
     harness = ExecutorHarness()
