@@ -210,7 +210,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return changed
 
     def after_bust(self, quantity: Decimal, price: Decimal) -> "Order":
-        """The order after the exchange took a fill back. That part fills no more; an order that was filled is cancelled."""
+        """The order after the exchange took a fill back: that part fills no more, and a filled order is cancelled."""
         left = EXACT.subtract(self.filled_quantity, quantity)
         status = self.status
         if status is OrderStatus.FILLED:
