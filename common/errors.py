@@ -51,6 +51,7 @@ class WireFault(enum.StrEnum):
     MISTYPED = "frame_mistyped"
     OFF_TOPIC = "frame_off_topic"
     UNEXPECTED = "frame_unexpected"
+    CORRUPT = "frame_corrupt"
 
 
 class WireError(TickpulseError):

@@ -29,6 +29,7 @@ from common.process import Process
 from common.sockets.market import MarketChannel
 from common.sockets.transfer import Envelope, Waiter, answer, take_request
 from common.wire import codec
+from common.wire.seal import seal
 from exchange.config import ExchangeConfig
 from exchange.desk import Alarm, OrderDesk
 from exchange.fault_file import make_plan
@@ -104,7 +105,8 @@ class ExchangeService:
             clock=self._clock,
             log=process.log,
         )
-        self._executions = process.publisher("executions", sockets.bind_publisher(process.endpoint("executions")).send)
+        self._execution_socket = sockets.bind_publisher(process.endpoint("executions"))
+        self._executions = process.publisher("executions", self._publish_frame)
         self._requests = sockets.bind_router(process.endpoint("orders"))
         self._waiter = Waiter(self._requests)
 
@@ -203,7 +205,7 @@ class ExchangeService:
     def _answer(self, envelope: Envelope, reply: Message, now_ns: int) -> None:
         if isinstance(reply, OrderAnswered):
             self._counts[f"answers_{reply.outcome.value}"] += 1
-        frame = codec.encode(reply)
+        frame = codec.encode_sealed(reply)
         latency_ns = self._config.simulated.response_latency_us * NS_PER_US
         if not latency_ns:
             self._send(envelope, frame)
@@ -250,6 +252,9 @@ class ExchangeService:
     def _send_report(self, execution: ExecutionReported) -> None:
         self._counts[f"executions_{execution.execution_type.value}"] += 1
         self._executions.publish(execution)
+
+    def _publish_frame(self, frame: bytes) -> None:
+        self._execution_socket.send(seal(frame))
 
 
 def _die() -> NoReturn:

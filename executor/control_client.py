@@ -42,7 +42,7 @@ def ask(config: Config, request: ControlRequested, answer_ms_max: int = ANSWER_M
     # No linger: a command that its author was told is lost must not leave afterwards.
     with Sockets(msgspec.structs.replace(config.settings().sockets, linger_ms=0)) as sockets:
         socket = sockets.connect_requester(endpoint)
-        offer(socket, codec.encode(request))
+        offer(socket, codec.encode_sealed(request))
         waiter = Waiter(socket)
         deadline_ns = SystemClock.monotonic_ns() + answer_ms_max * NS_PER_MS
         frame = None

@@ -15,6 +15,7 @@ from common.metrics import Latency
 from common.process import Process
 from common.sockets.transfer import Waiter, answer, drain, offer, take_answer, take_request
 from common.wire import codec
+from common.wire.seal import seal
 from common.wire.subscriber import Subscriber
 from executor.config import ExecutorConfig
 from executor.core import Executor
@@ -61,7 +62,8 @@ class ExecutorService:
             process.run_directory.file("state", JOURNAL_NAME), process.settings.run.synchronous
         )
         self._signals = sockets.bind_puller(process.endpoint("signals"))
-        self._events = process.publisher("events", sockets.bind_publisher(process.endpoint("events")).send)
+        self._event_socket = sockets.bind_publisher(process.endpoint("events"))
+        self._events = process.publisher("events", self._publish_frame)
         self._orders = sockets.connect_requester(process.endpoint("orders"))
         self._execution_reports = Subscriber(["execution.*.*"], on_fault=process.faults.on("executions"))
         self._executions = sockets.connect_subscriber(
@@ -150,9 +152,12 @@ class ExecutorService:
 
     def _send(self, request: Request) -> None:
         crash_point("executor.request.sending")
-        offer(self._orders, codec.encode(request))
+        offer(self._orders, codec.encode_sealed(request))
         crash_point("executor.request.sent")
         self._has_sent = True
+
+    def _publish_frame(self, frame: bytes) -> None:
+        self._event_socket.send(seal(frame))
 
     def _publish_events(self) -> None:
         """Publish what waits; right after an order has left, wait one turn for its answer first.
@@ -185,7 +190,7 @@ class ExecutorService:
             self._process.log.warning(
                 "command", action=request.action, scope=request.scope, by=request.by, is_done=reply.is_done
             )
-            answer(self._control, envelope, codec.encode(reply))
+            answer(self._control, envelope, codec.encode_sealed(reply))
 
     def _obey(self, request: ControlRequested, now_ns: int) -> ControlAnswered:
         if request.action is ControlAction.RELOAD:

@@ -12,6 +12,7 @@ from common.metrics import Latency
 from common.process import Process
 from common.sockets.market import MarketChannel
 from common.sockets.transfer import Waiter, drain, offer
+from common.wire.seal import seal
 from common.wire.subscriber import Subscriber
 from strategy.base import Strategy
 from strategy.config import StrategyConfig
@@ -159,7 +160,7 @@ class StrategyService:
     def _send(self, frame: bytes) -> None:
         crash_point("strategy.signal.sending")
         # Without an executor there is nobody to queue for; the outbox sends again.
-        if not offer(self._pusher, frame):
+        if not offer(self._pusher, seal(frame)):
             self._send_refused += 1
         crash_point("strategy.signal.sent")
 

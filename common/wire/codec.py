@@ -8,6 +8,7 @@ import msgspec
 from common.errors import WireError, WireFault
 from common.events.base import Message
 from common.events.registry import TYPES_BY_NAME, AnyMessage
+from common.wire.seal import check_seal, seal
 from common.wire.topics import SEPARATOR, is_topic
 
 FRAME_BYTES_MAX = 1 << 20  # 1 MiB: three times the largest batch of ticks
@@ -23,14 +24,20 @@ def encode(message: Message) -> bytes:
     return message.topic().encode() + SEPARATOR + encode_body(message)
 
 
+def encode_sealed(message: Message) -> bytes:
+    """Write a message as one frame with a checksum, for what moves money."""
+    return seal(encode(message))
+
+
 def split(frame: bytes) -> tuple[bytes, bytes]:
     """Take a frame apart into topic and body.
 
     Raises:
-        WireError: It is over 1 MiB or has no topic.
+        WireError: It is over 1 MiB, has no topic, or is sealed and was changed.
     """
     if len(frame) > FRAME_BYTES_MAX:
         raise WireError(WireFault.OVERSIZED, f"frame: expected up to {FRAME_BYTES_MAX} bytes, was {len(frame)}")
+    check_seal(frame)
     topic, separator, body = frame.partition(SEPARATOR)
     if not separator:
         raise WireError(WireFault.NO_TOPIC, f"frame: expected topic, NUL, body; was {frame[:40]!r}")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 
 from common.errors import WireError, WireFault
 from common.events.base import ListedMessage, Message
-from common.events.market import LastValue, Ticks
+from common.events.market import LastValue, Quote, Tick, Ticks, Trade
 from common.events.system import TOPICS_PER_HEARTBEAT_MAX, ChannelHeartbeat
 from common.wire.codec import FRAME_BYTES_MAX, check_topic, decode_body, decode_unexplained, split
+from common.wire.seal import check_seal
 from common.wire.sequence import Arrival, Gap, Stream
 from common.wire.topics import SEPARATOR, TopicPattern, is_topic
 
@@ -18,12 +19,16 @@ STREAMS_MAX = 100_000  # topics that one subscriber follows; what lies beyond is
 _HEARTBEAT_PREFIX = f"{ChannelHeartbeat.kind}.".encode()
 
 
+MARKET_KINDS = frozenset({Tick.kind, Trade.kind, Quote.kind})
+
+
 class _TopicStream(Stream):
-    __slots__ = ("baseline_seq", "exchange", "symbol", "topic")
+    __slots__ = ("baseline_seq", "exchange", "is_market", "symbol", "topic")
 
     def __init__(self, topic: str) -> None:
         super().__init__()
-        _, self.exchange, self.symbol = topic.split(".", 2)
+        kind, self.exchange, self.symbol = topic.split(".", 2)
+        self.is_market = kind in MARKET_KINDS  # has no seal
         self.topic = topic
         self.baseline_seq = 0
 
@@ -70,6 +75,8 @@ class Subscriber:
         if stream is None or len(frame) > FRAME_BYTES_MAX:
             return self._accept_unknown(frame)
         try:
+            if not stream.is_market:
+                check_seal(frame)
             message: Message = decode_unexplained(body)
         except Exception:  # noqa: BLE001  # whatever it is, decoding again names it as a WireError
             self._explain(frame)
