@@ -57,8 +57,11 @@ def _find_marked(mark: bytes) -> dict[int, str]:
         if not path.name.isdigit() or int(path.name) == os.getpid():
             continue
         try:
-            if mark in (path / "environ").read_bytes().split(b"\0"):
-                found[int(path.name)] = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            # multiprocessing keeps one helper, which ends with the interpreter that runs these tests.
+            is_ours = mark in (path / "environ").read_bytes().split(b"\0") and "resource_tracker" not in command
+            if is_ours:
+                found[int(path.name)] = command
         except OSError:
             continue  # ended meanwhile, or somebody else's
     return found

@@ -16,7 +16,7 @@ from common.errors import ExitCode
 from executor.service import JOURNAL_NAME
 
 pytestmark = pytest.mark.processes
-FAULTS = 12
+FAULTS = 7
 
 
 @pytest.mark.timeout(110)

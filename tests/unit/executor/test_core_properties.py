@@ -60,7 +60,7 @@ REFUSED_QUANTITY = Decimal("0.13")
 OPEN_STATUSES = {Status.ACCEPTED, Status.PARTIALLY_FILLED}
 REPAIR_TURNS_MAX = 300
 STEP_COUNT = 500
-SEEDS = range(100)
+SEEDS = range(40)
 
 
 class VenueOrder(msgspec.Struct):
