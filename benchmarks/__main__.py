@@ -15,6 +15,7 @@ from benchmarks.latency import LatencyReport
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
 from benchmarks.schedule import OrderPathPlan
+from benchmarks.stage import INTERRUPTED
 from benchmarks.tables import format_latency, format_throughput
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
@@ -137,11 +138,13 @@ def _prepare(measured_count: int, plot_path: Path | None) -> None:
         raise click.UsageError("nothing to measure: choose a longer --duration or a smaller --signal-every")
     if plot_path is not None:
         plot.require(plot_path)
-    # Ended like by Ctrl-C, so that no process is left behind.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGTERM ends it like Ctrl-C, so that no process is left behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> NoReturn:
+    INTERRUPTED.set()
     raise KeyboardInterrupt
 
 

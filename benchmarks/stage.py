@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ POLL_NS = 100 * NS_PER_MS
 STOP_S_MAX = 15.0
 LOG_TAIL_CHARACTERS = 2_000
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+# Python swallows what a signal handler raises while an object is being finalised: then `wait` raises it again.
+INTERRUPTED = threading.Event()
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Looked up here, because between fork and exec nothing may be imported or loaded.
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -74,6 +77,8 @@ class Stage:
         """
         deadline_ns = SystemClock.monotonic_ns() + int(timeout_s * NS_PER_S)
         while not is_done():
+            if INTERRUPTED.is_set():
+                raise KeyboardInterrupt
             self._check()
             if SystemClock.monotonic_ns() > deadline_ns:
                 logs = "\n".join(f"{name}: {self._log_tail(name)}" for name in self._children)

@@ -44,7 +44,7 @@ def test_signals_of_a_killed_strategy_find_their_end(trading: Pipeline) -> None:
     trading.restart("executor", NAME)
     trading.eventually(lambda: left and not set(left) & set(kept_ids(trading)), what="the end of every signal")
 
-    assert trading.counter(NAME, "signals_restored") == len(left)
+    assert trading.wait_counter(NAME, "signals_restored", len(left)) == len(left)
     assert {signals(trading)[signal_id]["outcome"] for signal_id in left} <= {"accepted", "denied"}
 
 
