@@ -44,7 +44,7 @@ def chaos(
     """Inject faults by the thousand, and check that nothing is lost, duplicated or left undecided.
 
     Simulated: one seed decides everything, market, faults, delays. A failed history is repeated by the command printed
-    with it. Processes: the venue's own ledger is the witness; 200 faults take about eight minutes.
+    with it. Processes: the venue's own ledger is the witness; 200 faults take about three minutes.
 
     \b
     tickpulse chaos --simulated --seeds 1000
