@@ -34,6 +34,7 @@ from executor.entries import (
     OrderAdopted,
     OrderAnswerTaken,
     OrderIntended,
+    OrderReopened,
     OrderUnanswered,
     OrderVanished,
     Outcome,
@@ -43,7 +44,7 @@ from executor.entries import (
 )
 from executor.events import PositionKey, held_position, open_order, order_event, position_event
 from executor.exposure import Exposure
-from executor.orders import IllegalMoveError, Move, Order, Replacement
+from executor.orders import Move, Order, Replacement, UnbookableError
 from executor.positions import Position
 from executor.trading_state import KillSwitch
 
@@ -103,6 +104,7 @@ class Book:
             OrderUnanswered: lambda entry: self._on_move(entry, Move.UNANSWERED),
             OrderAbandoned: lambda entry: self._on_move(entry, Move.ABANDONED, entry.reason),
             OrderVanished: lambda entry: self._on_move(entry, Move.CANCELLED, entry.reason),
+            OrderReopened: lambda entry: self._on_move(entry, Move.REOPENED),
             CancelIntended: self._on_cancel,
             CancelRefused: self._on_cancel_refused,
             AmendIntended: self._on_amend,
@@ -116,7 +118,8 @@ class Book:
         """Learn one fact, and return the events that tell of it.
 
         Raises:
-            IllegalMoveError: The fact contradicts what is known.
+            IllegalMoveError: The fact cannot follow what is known.
+            UnbookableError: It is an execution with amounts that are none; nothing was changed but its number noted.
         """
         return self._on_entry[type(entry)](entry)
 
@@ -269,10 +272,8 @@ class Book:
         )
         return self._after_word(moved, entry.timestamp_ns)
 
-    def _on_move(
-        self, entry: OrderUnanswered | OrderAbandoned | OrderVanished, move: Move, reason: str | None = None
-    ) -> list[Message]:
-        return self._after(self.orders[entry.client_order_id].after(move, reason=reason), entry.timestamp_ns)
+    def _on_move(self, entry: Entry, move: Move, reason: str | None = None) -> list[Message]:
+        return self._after(self.orders[entry.subject].after(move, reason=reason), entry.timestamp_ns)
 
     def _on_adopted(self, entry: OrderAdopted) -> list[Message]:
         signal = entry.signal
@@ -292,6 +293,8 @@ class Book:
     def _on_execution(self, entry: ExecutionTaken) -> list[Message]:
         report = entry.report
         self.last_execution_number = report.execution_number
+        if entry.defect is not None:
+            return []
         order = self.orders[report.client_order_id]
         match report.execution_type:
             case ExecutionType.TRADE:
@@ -310,6 +313,9 @@ class Book:
         report = entry.report
         fill = _fill_of(report, order)
         filled = order.after_fill(report.quantity, fill.price)
+        if order.is_final and not filled.is_final and not report.leaves_quantity:
+            # It came late, but the order is at its end all the same.
+            filled = filled.after(Move.EXPIRED if order.status is OrderStatus.EXPIRED else Move.CANCELLED)
         self._fills[report.execution_number] = fill
         # The position first: told of the order's end while it still looks flat, a strategy would buy a second time.
         position = self._fill_position(order, fill, entry)
@@ -318,12 +324,14 @@ class Book:
     def _on_replaced(self, order: Order, entry: ExecutionTaken) -> list[Message]:
         report, replacement = entry.report, order.replacement
         if report.order_quantity is None or report.limit_price is None:
-            raise IllegalMoveError(f"execution {report.execution_number}: expected the new quantity and limit price")
+            raise UnbookableError(f"execution {report.execution_number}: expected the new quantity and limit price")
         changed = order.after_replacement(report.order_quantity, report.limit_price)
         self._keep(changed)
         events: list[Message] = [order_event(changed, entry.timestamp_ns, report, is_amended=True)]
         if replacement is not None:
             events += self._end_request(replacement.replace_id, Outcome(Acknowledgement.ACCEPTED), entry.timestamp_ns)
+        if order.is_unanswered:
+            events += self._after_word(changed, entry.timestamp_ns)
         return events
 
     def _on_correction(self, order: Order, entry: ExecutionTaken) -> list[Message]:
@@ -331,18 +339,20 @@ class Book:
         report = entry.report
         before = self._fills.get(report.corrects or 0)
         if before is None or before.client_order_id != order.client_order_id:
-            raise IllegalMoveError(
+            raise UnbookableError(
                 f"execution {report.execution_number}: expected to correct a trade of order {order.client_order_id}, "
                 f"was number {report.corrects}"
             )
+        corrected = None
+        if report.execution_type is ExecutionType.TRADE_CORRECT:
+            corrected = msgspec.structs.replace(_fill_of(report, order), quantity=before.quantity)
         opposite: Side = "sell" if before.side == "buy" else "buy"
         undone = Fill(before.client_order_id, opposite, before.quantity, before.price, before.fee.copy_negate())
         position = self._fill_position(order, undone, entry)
-        if report.execution_type is ExecutionType.TRADE_CANCEL:
+        if corrected is None:
             del self._fills[report.corrects or 0]
             changed = order.after_bust(before.quantity, before.price)
         else:
-            corrected = msgspec.structs.replace(_fill_of(report, order), quantity=before.quantity)
             self._fills[report.corrects or 0] = corrected
             position = self._fill_position(order, corrected, entry)
             changed = order.after_correction(before.quantity, before.price, corrected.price)
@@ -424,7 +434,7 @@ def quote_currency(symbol: str) -> str:
 def _fill_of(report: ExecutionReported, order: Order) -> Fill:
     fee = ZERO if report.fee is None else report.fee
     if report.price is None or not is_bounded(fee) or not is_bounded(report.price):
-        raise IllegalMoveError(
+        raise UnbookableError(
             f"execution {report.execution_number}: expected a trade with a finite price and a finite fee, "
             f"was {report.price} and {fee}"
         )

@@ -27,19 +27,18 @@ from common.events.venue import (
     SubmitOrder,
 )
 from executor.account_watch import AccountWatch
+from executor.booking import Booking
 from executor.circuit_breaker import CircuitBreaker
 from executor.config import ExecutorConfig
 from executor.entries import (
     AmendRefused,
     CancelRefused,
-    ExecutionTaken,
     OrderAbandoned,
     OrderAnswerTaken,
     OrderUnanswered,
 )
 from executor.facts import Facts
 from executor.orders import Order
-from executor.reconciliation import adopt_reported
 from executor.request_line import RequestLine
 from executor.requests import VOID_NS, Request, RequestWriter
 from executor.risk import FindReference, Reason
@@ -66,8 +65,10 @@ class ExchangeDialogue:
             pause_ms_max=config.retry_pause_ms_max,
         )
         self.circuit = CircuitBreaker(config.circuit, facts.publish)
-        self.account = AccountWatch(facts)
+        self._booking = Booking(facts)
+        self.account = AccountWatch(facts, self._booking, self._on_first_word)
         self._never_sent: set[str] = set()
+        self._throttled: set[str] = set()  # sent, and the exchange said that it did nothing
         self._asked_ns: int | None = None  # when the oldest question without an answer was asked
         self._facts = facts
         self._book = facts.book
@@ -160,6 +161,7 @@ class ExchangeDialogue:
                     self._let_go(self._book.orders[request.client_order_id], reason, now_ns)
                     continue
                 self._never_sent.discard(request.client_order_id)
+                self._throttled.discard(request.client_order_id)
             if request is not None:
                 self._asked_ns = now_ns if self._asked_ns is None else self._asked_ns
                 self._send(request)
@@ -175,7 +177,8 @@ class ExchangeDialogue:
         if now_ns >= request.expires_ns:
             return Reason.EXPIRED
         order = self._book.orders.get(request.client_order_id)  # None: decided on in this very moment
-        return Reason.CANCELLED_BEFORE_SENT if order is not None and self._is_unwanted(order) else None
+        is_over = order is not None and (not order.is_unanswered or self._is_unwanted(order))
+        return Reason.CANCELLED_BEFORE_SENT if is_over else None
 
     def _is_unwanted(self, order: Order) -> bool:
         """Cancelled, or halted, before the exchange is known to have it."""
@@ -184,12 +187,17 @@ class ExchangeDialogue:
         return order.is_cancel_wanted or state is TradingState.HALTED
 
     def _let_go(self, order: Order, reason: Reason, now_ns: int) -> None:
-        """Nothing was sent, or what was sent is void by now; else its id is used up, so that nothing can come of it."""
-        if order.client_order_id in self._never_sent or now_ns >= order.signal.expires_ns:
-            self._never_sent.discard(order.client_order_id)
+        """Nothing was sent; or its id is used up, so that nothing can come of it; or a copy may have come in time."""
+        is_unsent = order.client_order_id in self._never_sent
+        self._never_sent.discard(order.client_order_id)
+        if not order.is_unanswered:
+            return  # an execution has told of it meanwhile
+        if is_unsent:
             self._abandon(order, reason, now_ns)
-        else:
+        elif now_ns < order.signal.expires_ns:
             self.line.push_first(self._requests.void(order, self._book.orders_intended, now_ns))
+        else:
+            self.line.push_first(self._requests.query(order, now_ns))
 
     # Answers
 
@@ -226,7 +234,7 @@ class ExchangeDialogue:
             case ResendExecutions(), ExecutionsResent():
                 self._on_resent(request, answer, now_ns)
             case QueryAccount(), AccountReported():
-                self._on_account(answer, now_ns)
+                self._on_account(request, answer, now_ns)
             case CancelAllOrders(), OrdersCancelled():
                 self._counts["orders_cancelled_at_once"] += answer.count
             case ((SubmitOrder() | QueryOrder() | CancelOrder() | ReplaceOrder()), OrderAnswered()):
@@ -239,16 +247,19 @@ class ExchangeDialogue:
     def _on_order_word(
         self, request: SubmitOrder | QueryOrder | CancelOrder | ReplaceOrder, answer: OrderAnswered, now_ns: int
     ) -> None:
+        order = self._book.orders[request.client_order_id]
         if answer.outcome is AnswerOutcome.THROTTLED:
             self._counts["requests_throttled"] += 1
             self.line.pause(now_ns)
+            if isinstance(request, SubmitOrder) and order.status is OrderStatus.PENDING_NEW:
+                self._throttled.add(order.client_order_id)
             self._ask_again(request, now_ns)
         elif isinstance(request, CancelOrder):
             self._on_cancel_answer(request, answer, now_ns)
         elif isinstance(request, ReplaceOrder):
             self._on_replace_answer(request, answer, now_ns)
         elif answer.outcome is AnswerOutcome.NOT_FOUND:
-            self._on_not_found(request.client_order_id, now_ns)
+            self._on_not_found(request.client_order_id, answer.memory_ns, now_ns)
         else:
             self._on_order_answer(request, answer, now_ns)
 
@@ -298,12 +309,20 @@ class ExchangeDialogue:
             reason = answer.reason or answer.outcome.value.upper()
             self._facts.learn(AmendRefused(now_ns, request.client_order_id, reason))
 
-    def _on_not_found(self, client_order_id: str, now_ns: int) -> None:
-        """The exchange never had the order: send it, under the same id, or let it go if its time is over."""
+    def _on_not_found(self, client_order_id: str, memory_ns: int | None, now_ns: int) -> None:
+        """The exchange never had the order: send it, under the same id, or let it go if its time is over.
+
+        One that may have forgotten it is sent nothing: a repeat would be a second order. Its account tells the rest.
+        """
         order = self._book.orders[client_order_id]
         if not order.is_unanswered:
             return
-        if now_ns < order.signal.expires_ns and self._is_unwanted(order):
+        age_ns = now_ns - order.signal.timestamp_ns
+        if memory_ns is not None and age_ns >= memory_ns and client_order_id not in self._throttled:
+            self._counts["orders_undecided"] += 1
+            self.account.undecided.add(client_order_id)
+            self._ask_for_account(now_ns)
+        elif now_ns < order.signal.expires_ns and self._is_unwanted(order):
             self.line.push_first(self._requests.void(order, self._book.orders_intended, now_ns))
         elif now_ns < order.signal.expires_ns:
             self._counts["orders_sent_again"] += 1
@@ -385,13 +404,11 @@ class ExchangeDialogue:
         reference = self._find_reference(report)
         self._counts["executions"] += 1
         order = self._book.orders.get(report.client_order_id)
-        if order is None:
-            self.account.adopt(adopt_reported(report, now_ns))
-        was_unanswered = order is not None and order.is_unanswered
         if report.price is not None:
             self._counts["fills"] += 1
-        self._facts.learn(ExecutionTaken(now_ns, report, None if reference is None else reference.mark()))
-        if was_unanswered:
+        self._booking.take(report, None if reference is None else reference.mark(), now_ns)
+        was_unanswered = order is not None and order.is_unanswered
+        if was_unanswered and not self._book.orders[report.client_order_id].is_unanswered:
             self._on_first_word(report.client_order_id, now_ns)
 
     # Account
@@ -403,11 +420,11 @@ class ExchangeDialogue:
         self._next_account_ns = now_ns + self._account_interval_ns
         self.line.push(self._requests.account(after_arrival_number, now_ns))
 
-    def _on_account(self, report: AccountReported, now_ns: int) -> None:
+    def _on_account(self, request: QueryAccount, report: AccountReported, now_ns: int) -> None:
         self._is_account_asked = False
         if report.last_number > self._book.last_execution_number:
             self.ask_for_executions(now_ns)
-        next_page = self.account.take(report, now_ns)
+        next_page = self.account.take(request, report, now_ns)
         if next_page or not self.account.is_reconciled:
             self._ask_for_account(now_ns, next_page)
 

@@ -174,11 +174,25 @@ class OrderVanished(Entry, frozen=True, tag="vanished", omit_defaults=True):
         return self.client_order_id
 
 
+class OrderReopened(Entry, frozen=True, tag="reopened", omit_defaults=True):
+    """The exchange lists an order as working that was at its end here."""
+
+    client_order_id: str
+
+    @property
+    def subject(self) -> str:
+        return self.client_order_id
+
+
 class ExecutionTaken(Entry, frozen=True, tag="execution", omit_defaults=True):
-    """An execution report of the exchange, and the price that the position was marked at when it came."""
+    """An execution report of the exchange, and the price that the position was marked at when it came.
+
+    One with a `defect` could not be booked, for the reason that it tells: only its number is used up.
+    """
 
     report: ExecutionReported
     mark_price: Decimal | None = None
+    defect: str | None = None
 
     @property
     def subject(self) -> str:
@@ -211,6 +225,7 @@ AnyEntry = (
     | AmendRefused
     | OrderAdopted
     | OrderVanished
+    | OrderReopened
     | ExecutionTaken
     | TradingStateMoved
 )

@@ -1,4 +1,4 @@
-"""An order and its legal moves: one table, everything else is refused."""
+"""An order and its legal moves: what should happen, what an exchange may do against its own word, and nothing else."""
 
 import enum
 from decimal import Decimal
@@ -26,14 +26,19 @@ class Move(enum.Enum):
     REPLACE_REFUSED = enum.auto()
     CANCELLED = enum.auto()
     EXPIRED = enum.auto()
+    REOPENED = enum.auto()
 
 
 class IllegalMoveError(FatalError):
-    """The journal or the exchange tells something that cannot happen; state is not trusted any more."""
+    """The journal tells, or we have decided, something that cannot happen; state is not trusted any more."""
+
+
+class UnbookableError(FatalError):
+    """An execution report has amounts that are none, or is about a trade that nobody knows. Nothing was changed."""
 
 
 _S, _M = OrderStatus, Move
-# Every legal move and no other. A fill may overtake the answer to our order, and our cancel: the venue decides.
+# Every move that should happen. A fill may overtake the answer to our order, and our cancel: the venue decides.
 NEXT_STATUS = {
     (_S.PENDING_NEW, _M.ACCEPTED): _S.ACCEPTED,
     (_S.PENDING_NEW, _M.REJECTED): _S.REJECTED,
@@ -76,6 +81,30 @@ NEXT_STATUS = {
     (_S.PENDING_REPLACE, _M.REPLACE_REFUSED): _S.ACCEPTED,
     (_S.PENDING_REPLACE, _M.CANCELLED): _S.CANCELLED,
     (_S.PENDING_REPLACE, _M.EXPIRED): _S.EXPIRED,
+}
+
+# Moves by which an exchange contradicts itself: it executes what was at its end, or changes what nobody asked about.
+# Its executions are the truth about money, so they are booked; each is an alarm and a halt. No other move is legal.
+CONTRADICTIONS = {
+    (status, move): after
+    for statuses, moves in (
+        (
+            (_S.REJECTED, _S.DENIED, _S.CANCELLED, _S.EXPIRED),
+            {
+                _M.PARTIALLY_FILLED: _S.PARTIALLY_FILLED,
+                _M.FILLED: _S.FILLED,
+                _M.REPLACED: _S.ACCEPTED,
+                _M.CANCELLED: _S.CANCELLED,
+                _M.EXPIRED: _S.EXPIRED,
+                _M.REOPENED: _S.ACCEPTED,
+            },
+        ),
+        ((_S.FILLED,), dict.fromkeys((_M.PARTIALLY_FILLED, _M.FILLED, _M.CANCELLED, _M.EXPIRED), _S.FILLED)),
+        ((_S.FILLED,), dict.fromkeys((_M.REPLACED, _M.REOPENED), _S.ACCEPTED)),
+        ((_S.PENDING_NEW, _S.UNKNOWN, _S.ACCEPTED, _S.PARTIALLY_FILLED), {_M.REPLACED: _S.ACCEPTED}),
+    )
+    for status in statuses
+    for move, after in moves.items()
 }
 
 UNANSWERED_STATUSES = frozenset({OrderStatus.PENDING_NEW, OrderStatus.UNKNOWN})
@@ -122,7 +151,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_final(self) -> bool:
-        """Tell whether nothing can happen to it any more."""
+        """Tell whether nothing should happen to it any more."""
         return self.status in FINAL_STATUSES
 
     @property
@@ -132,7 +161,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaves_quantity(self) -> Decimal:
-        """What can still be filled."""
+        """What can still be filled; below 0 where the exchange has filled more than was ordered."""
         return EXACT.subtract(EXACT.subtract(self.quantity, self.filled_quantity), self.busted_quantity)
 
     @property
@@ -163,7 +192,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             IllegalMoveError: It cannot happen in this state.
         """
-        status = NEXT_STATUS.get((self.status, move))
+        status = NEXT_STATUS.get((self.status, move)) or CONTRADICTIONS.get((self.status, move))
         if status is None:
             raise IllegalMoveError(f"order {self.client_order_id}: {move.name} cannot follow {self.status.value}")
         if move is Move.CANCEL_REFUSED and self.replacement is not None:
@@ -171,22 +200,24 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         elif status is OrderStatus.ACCEPTED and self.filled_quantity:
             status = OrderStatus.PARTIALLY_FILLED  # a refused cancel leaves the order as filled as it was
         return msgspec.structs.replace(
-            self, status=status, venue_order_id=venue_order_id or self.venue_order_id, reason=reason or self.reason
+            self,
+            status=status,
+            venue_order_id=venue_order_id or self.venue_order_id,
+            reason=reason or self.reason,
+            is_cancel_wanted=self.is_cancel_wanted and not self.is_final,  # what works again needs a cancel of its own
         )
 
     def after_fill(self, quantity: Decimal, price: Decimal) -> "Order":
-        """The order after a fill.
+        """The order after a fill, be it of more than was ordered.
 
         Raises:
-            IllegalMoveError: It is filled, would be filled beyond its quantity, or at a price that is no amount.
+            UnbookableError: It is of nothing, or at a price that is no amount.
         """
-        leaves = self.leaves_quantity
-        if not (is_bounded(quantity) and 0 < quantity <= leaves and is_bounded(price)):
-            raise IllegalMoveError(
-                f"order {self.client_order_id}: expected a fill of 0 to {leaves} at a finite price, "
-                f"was {quantity} at {price}"
+        if not (is_bounded(quantity) and quantity > 0 and is_bounded(price)):
+            raise UnbookableError(
+                f"order {self.client_order_id}: expected a fill above 0 at a finite price, was {quantity} at {price}"
             )
-        moved = self.after(Move.PARTIALLY_FILLED if quantity < leaves else Move.FILLED)
+        moved = self.after(Move.PARTIALLY_FILLED if quantity < self.leaves_quantity else Move.FILLED)
         return msgspec.structs.replace(
             moved,
             filled_quantity=EXACT.add(self.filled_quantity, quantity),
@@ -197,13 +228,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """The order under the terms that the exchange has given it.
 
         Raises:
-            IllegalMoveError: Nothing was asked for, or no more could be filled.
+            IllegalMoveError: It cannot happen in this state.
+            UnbookableError: The terms are no amounts, or no more could be filled.
         """
         changed = msgspec.structs.replace(
             self.after(Move.REPLACED), amended_quantity=quantity, amended_limit_price=limit_price, replacement=None
         )
         if not (is_bounded(quantity) and is_bounded(limit_price) and changed.leaves_quantity > 0):
-            raise IllegalMoveError(
+            raise UnbookableError(
                 f"order {self.client_order_id}: expected new terms above the {self.filled_quantity} filled, "
                 f"was {quantity} at {limit_price}"
             )

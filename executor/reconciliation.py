@@ -8,11 +8,11 @@ import msgspec
 from common.events.base import DRAFT
 from common.events.trading import Signal
 from common.events.venue import AccountReported, ExecutionReported, VenueOrder
-from common.money import EXACT, ZERO
+from common.money import EXACT, ZERO, is_bounded
 from executor.book import Book
 from executor.digest import digest_of_bytes
 from executor.entries import OrderAdopted
-from executor.orders import Order
+from executor.orders import Order, UnbookableError
 
 # Whose orders and positions are those that nobody here has asked for.
 ADOPTER = "adopted"
@@ -31,9 +31,10 @@ class Mismatch(msgspec.Struct, frozen=True):
 
 
 class Differences(msgspec.Struct, frozen=True):
-    """What the exchange has and we do not know, what it should have and does not, and amounts that differ."""
+    """What the exchange has and we do not know, or hold for ended, what it should have and does not, and amounts."""
 
     unknown: list[VenueOrder]
+    ended: list[VenueOrder]
     missing: list[Order]
     positions: list[Mismatch]
     cash: list[Mismatch]
@@ -50,6 +51,11 @@ def compare(report: AccountReported, open_orders: Sequence[VenueOrder], book: Bo
     theirs = {order.client_order_id for order in open_orders}
     return Differences(
         unknown=[order for order in open_orders if order.client_order_id not in book.orders],
+        ended=[
+            order
+            for order in open_orders
+            if (ours := book.orders.get(order.client_order_id)) is not None and ours.is_final
+        ],
         missing=[
             order for order in book.working_orders() if not order.is_unanswered and order.client_order_id not in theirs
         ],
@@ -62,7 +68,16 @@ def compare(report: AccountReported, open_orders: Sequence[VenueOrder], book: Bo
 
 
 def adopt_reported(report: ExecutionReported, now_ns: int) -> OrderAdopted:
-    """An order that is first heard of by an execution: its terms are what the execution tells."""
+    """An order that is first heard of by an execution: its terms are what the execution tells.
+
+    Raises:
+        UnbookableError: Its amounts are none.
+    """
+    if not all(map(is_bounded, (report.quantity, report.filled_quantity, report.leaves_quantity))):
+        raise UnbookableError(
+            f"execution {report.execution_number}: expected finite quantities, was {report.quantity}, with "
+            f"{report.filled_quantity} filled and {report.leaves_quantity} left"
+        )
     filled_before = EXACT.subtract(report.filled_quantity, report.quantity if report.price is not None else ZERO)
     return OrderAdopted(
         now_ns,

@@ -187,6 +187,12 @@ def check_scope(scope: str) -> str:
     return scope
 
 
+def symbol_scope(exchange: str, symbol: str) -> str:
+    """The scope of an instrument; `all` for one whose name is too long to be a scope."""
+    scope = f"symbol:{exchange}.{symbol}"
+    return scope if len(scope) <= SCOPE_CHARACTERS_MAX else ALL
+
+
 def is_person(by: str) -> bool:
     """Tell a person's name, which may loosen, from what moves the switch by itself."""
     return by != RECONCILIATION and by.isprintable() and _is_plain_name(by) is not None

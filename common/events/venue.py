@@ -193,7 +193,7 @@ class AnswerOutcome(enum.StrEnum):
     REJECTED = "rejected"  # refused, with a reason; for an order: it will never live
     EXISTS = "exists"  # this client_order_id was submitted before with this body; `status` tells what became of it
     CONFLICT = "conflict"  # this client_order_id was submitted before with another body
-    NOT_FOUND = "not_found"  # cancel, replace or query of an order that the exchange does not know
+    NOT_FOUND = "not_found"  # cancel, replace or query of an order that the exchange does not know; see `memory_ns`
     FENCED = "fenced"  # the asker is an older life than the newest that was heard; nothing was done
     THROTTLED = "throttled"  # too many requests; nothing was done or kept, it may be asked again later
 
@@ -203,7 +203,9 @@ class OrderAnswered(
 ):
     """The answer to submit, replace, cancel or query, with the state of the order where there is one.
 
-    The terms that hold after a replacement are in its execution report.
+    The terms that hold after a replacement are in its execution report. `memory_ns` belongs to a query's NOT_FOUND: the
+    exchange would know an order that is younger than so many ns, an older one it may have forgotten. Absent: it
+    forgets none. 0: it can never tell.
     """
 
     kind: ClassVar[str] = "order_answer"
@@ -216,6 +218,7 @@ class OrderAnswered(
     filled_quantity: Decimal | None = None
     reason: Name | None = None
     detail: Text | None = None
+    memory_ns: Count | None = None
 
 
 class RequestRefused(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Request.Refused.v1"):

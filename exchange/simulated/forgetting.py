@@ -1,7 +1,9 @@
 """A venue that forgets client ids: what it has forgotten it takes for new, and makes a second order.
 
 To desk, ledger and venue the second order for `id` is `id#2`, a name that no client can give, so each is kept and
-counted as what it is; towards clients all of them are `id`.
+counted as what it is; towards clients all of them are `id`. It says itself how far its memory goes: an order that it
+does not find may be one that it has forgotten. What works is cancelled and replaced all the same: the venue has an id
+of its own for it.
 """
 
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 from common.clock import NS_PER_S
 from common.events.venue import (
     AccountReported,
+    AnswerOutcome,
     CancelOrder,
     ExecutionReported,
     ExecutionsResent,
@@ -44,12 +47,16 @@ class ClientIdMemory:
         number, recorded = self._newest(request.client_order_id)
         if recorded is not None and not self._remembers(recorded, now_ns):
             # No order has number 0: what is asked about is not found.
-            number = number + 1 if isinstance(request, SubmitOrder) else 0
+            is_new = isinstance(request, SubmitOrder)
+            is_reached = recorded.is_open and isinstance(request, CancelOrder | ReplaceOrder)
+            number = number + 1 if is_new else number if is_reached else 0
         return replace(request, client_order_id=_numbered(request.client_order_id, number))
 
     def outward(self, message: M) -> M:
         """An answer or a report as its client knows it."""
         match message:
+            case OrderAnswered(outcome=AnswerOutcome.NOT_FOUND):
+                return replace(_with_own_id(message), memory_ns=self._memory_ns())
             case OrderAnswered() | ExecutionReported():
                 return _with_own_id(message)
             case ExecutionsResent():
@@ -57,6 +64,11 @@ class ClientIdMemory:
             case AccountReported():
                 return replace(message, open_orders=[_with_own_id(order) for order in message.open_orders])
         return message
+
+    def _memory_ns(self) -> int | None:
+        if self._memory == "forever":
+            return None
+        return int(self._memory.seconds * NS_PER_S) if isinstance(self._memory, RememberedFor) else 0
 
     def _newest(self, client_order_id: str) -> tuple[int, RecordedOrder | None]:
         number, newest = 1, None

@@ -345,15 +345,38 @@ def test_orders_of_one_forgotten_id_are_told_apart_by_nobody_but_the_ledger(tmp_
         told += world.ask(make_submit(limit_price="101", quantity="20"))
         told += world.match()
         [resent] = world.ask(make_resend())
-        [cancelled] = world.ask(make_cancel())
         account = account_of(world)
 
     assert isinstance(resent, ExecutionsResent)
-    assert isinstance(cancelled, OrderAnswered)
     assert {getattr(message, "client_order_id", None) for message in (*told, *resent.executions)} == {"order-1"}
     assert [order.client_order_id for order in account.open_orders] == ["order-1"]
-    assert cancelled.outcome is AnswerOutcome.NOT_FOUND
     assert read_ledger(tmp_path / "ledger.sqlite")["summary"]["duplicate_orders"] == 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "memory_ns"),
+    [("forever", None), ("open", 0), ("none", 0), (RememberedFor(seconds=1.5), 1_500_000_000)],
+)
+def test_venue_that_finds_nothing_says_how_far_its_memory_goes(memory: Any, memory_ns: int | None) -> None:
+    """An order that it never had, and one that it has forgotten, look alike to it."""
+    [answer] = World(memory=memory).ask(make_query())
+
+    assert isinstance(answer, OrderAnswered)
+    assert (answer.outcome, answer.memory_ns) == (AnswerOutcome.NOT_FOUND, memory_ns)
+
+
+def test_order_that_works_is_cancelled_also_by_a_venue_that_knows_no_client_ids() -> None:
+    """It goes by the venue's own id; a question and a repeat do not."""
+    world = World(memory="none")
+    world.ask(make_submit())
+
+    [asked] = world.ask(make_query())
+    [cancelled] = world.ask(make_cancel())
+
+    assert isinstance(asked, OrderAnswered)
+    assert isinstance(cancelled, OrderAnswered)
+    assert (asked.outcome, cancelled.outcome) == (AnswerOutcome.NOT_FOUND, AnswerOutcome.ACCEPTED)
+    assert world.ledger.open_orders() == []
 
 
 def test_memory_follows_the_newest_of_several_orders() -> None:

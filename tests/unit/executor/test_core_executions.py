@@ -1,7 +1,5 @@
 """Executions: each applied once, in the order of their numbers, whatever the network does to them."""
 
-from typing import Any
-
 import pytest
 from support.executor_builders import (
     ExecutorHarness,
@@ -348,45 +346,6 @@ def test_execution_of_an_order_that_is_not_ours_adopts_the_order_and_tells_peopl
     assert harness.count("orders_adopted") == 1
     assert str(harness.book.orders["somebody-elses"].leaves_quantity) == "0.2"
     assert str(harness.position("adopted").quantity) == "0.8"
-
-
-@pytest.mark.parametrize(
-    "report",
-    [
-        {"quantity": "1.01"},
-        {"quantity": "0"},
-        {"quantity": "NaN"},
-        {"quantity": "1e-16"},
-        {"price": None},
-        {"price": "NaN"},
-        {"price": "Infinity"},
-        {"price": "1e16"},
-        {"fee": "NaN"},
-        {"fee": "-Infinity"},
-    ],
-)
-def test_trade_that_cannot_be_booked_is_fatal_and_is_not_booked(report: dict[str, Any]) -> None:
-    """The exchange tells what cannot be; the journal stays one that a next life can replay."""
-    harness = ExecutorHarness()
-    harness.have_working()
-
-    with pytest.raises(FatalError):
-        harness.fill(**report)
-
-    assert harness.trace == []
-    assert contents(harness.restarted().book) == contents(refold(harness.journal.entries))
-
-
-def test_execution_after_the_end_of_an_order_is_fatal_and_is_not_booked() -> None:
-    """Cancelled is cancelled; a fill after it means that one of us is wrong, and a person must look."""
-    harness = ExecutorHarness()
-    harness.have_working()
-    harness.end()
-
-    with pytest.raises(FatalError, match="cannot follow cancelled"):
-        harness.fill()
-
-    assert harness.restarted().book.last_execution_number == 1
 
 
 def test_every_event_of_an_order_names_its_signal_and_strategy() -> None:

@@ -244,12 +244,3 @@ def test_corrected_trade_has_its_new_price_and_fee() -> None:
     assert harness.order().status is OrderStatus.FILLED
     assert str(harness.order().average_price) == "101.000000000000"
     assert {currency: str(amount) for currency, amount in harness.book.cash().items()} == {"USDT": "-101.03"}
-
-
-def test_correction_of_a_trade_that_never_was_is_fatal() -> None:
-    """Either the exchange or our journal is wrong; neither is guessed."""
-    harness = ExecutorHarness()
-    harness.have_working()
-
-    with pytest.raises(FatalError, match="expected to correct a trade"):
-        harness.fill(execution_type=ExecutionType.TRADE_CANCEL, corrects=9)

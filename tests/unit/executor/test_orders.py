@@ -7,26 +7,27 @@ from support.executor_builders import make_order
 
 from common.errors import FatalError
 from common.events.trading import FINAL_STATUSES, OrderStatus
-from executor.orders import IllegalMoveError, Move
+from executor.orders import CONTRADICTIONS, NEXT_STATUS, IllegalMoveError, Move, UnbookableError
 
-# The table as a person would draw it; "-" is illegal.
+# The table as a person would draw it; "-" is illegal, "!" is how an exchange contradicts itself.
 DRAWN_TABLE = """
-from             ACCEPTED REJECTED UNANSWERED ABANDONED PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCEL_REFUSED REPLACE_REQUESTED REPLACED       REPLACE_REFUSED CANCELLED EXPIRED
-pending_new      accepted rejected unknown    denied    partially_filled filled -                -              -                 -              -               cancelled expired
-unknown          accepted rejected -          denied    partially_filled filled -                -              -                 -              -               cancelled expired
-accepted         -        -        -          -         partially_filled filled pending_cancel   -              pending_replace   -              -               cancelled expired
-partially_filled -        -        -          -         partially_filled filled pending_cancel   -              pending_replace   -              -               cancelled expired
-pending_cancel   -        -        -          -         pending_cancel   filled -                accepted       -                 pending_cancel pending_cancel  cancelled expired
-pending_replace  -        -        -          -         pending_replace  filled pending_cancel   -              -                 accepted       accepted        cancelled expired
-filled           -        -        -          -         -                -      -                -              -                 -              -               -         -
-cancelled        -        -        -          -         -                -      -                -              -                 -              -               -         -
-expired          -        -        -          -         -                -      -                -              -                 -              -               -         -
-rejected         -        -        -          -         -                -      -                -              -                 -              -               -         -
-denied           -        -        -          -         -                -      -                -              -                 -              -               -         -
+from             ACCEPTED REJECTED UNANSWERED ABANDONED PARTIALLY_FILLED  FILLED  CANCEL_REQUESTED CANCEL_REFUSED REPLACE_REQUESTED REPLACED       REPLACE_REFUSED CANCELLED  EXPIRED  REOPENED
+pending_new      accepted rejected unknown    denied    partially_filled  filled  -                -              -                 !accepted      -               cancelled  expired  -
+unknown          accepted rejected -          denied    partially_filled  filled  -                -              -                 !accepted      -               cancelled  expired  -
+accepted         -        -        -          -         partially_filled  filled  pending_cancel   -              pending_replace   !accepted      -               cancelled  expired  -
+partially_filled -        -        -          -         partially_filled  filled  pending_cancel   -              pending_replace   !accepted      -               cancelled  expired  -
+pending_cancel   -        -        -          -         pending_cancel    filled  -                accepted       -                 pending_cancel pending_cancel  cancelled  expired  -
+pending_replace  -        -        -          -         pending_replace   filled  pending_cancel   -              -                 accepted       accepted        cancelled  expired  -
+filled           -        -        -          -         !filled           !filled -                -              -                 !accepted      -               !filled    !filled  !accepted
+cancelled        -        -        -          -         !partially_filled !filled -                -              -                 !accepted      -               !cancelled !expired !accepted
+expired          -        -        -          -         !partially_filled !filled -                -              -                 !accepted      -               !cancelled !expired !accepted
+rejected         -        -        -          -         !partially_filled !filled -                -              -                 !accepted      -               !cancelled !expired !accepted
+denied           -        -        -          -         !partially_filled !filled -                -              -                 !accepted      -               !cancelled !expired !accepted
 """  # noqa: E501  # a table is read by its columns
 HEAD, *ROWS = [line.split() for line in DRAWN_TABLE.strip().splitlines()]
 CELLS = [(OrderStatus(row[0]), Move[name], cell) for row in ROWS for name, cell in zip(HEAD[1:], row[1:], strict=True)]
-LEGAL = [(status, move, OrderStatus(cell)) for status, move, cell in CELLS if cell != "-"]
+LEGAL = [(status, move, OrderStatus(cell.removeprefix("!"))) for status, move, cell in CELLS if cell != "-"]
+CONTRADICTING = {(status, move) for status, move, cell in CELLS if cell.startswith("!")}
 ILLEGAL = [(status, move) for status, move, cell in CELLS if cell == "-"]
 
 
@@ -55,6 +56,19 @@ def test_illegal_move_is_fatal_and_names_itself(status: OrderStatus, move: Move)
         order.after(move)
 
 
+def test_contradictions_are_those_of_the_drawn_table() -> None:
+    """They are booked, but nobody may take them for the usual course."""
+    assert set(CONTRADICTIONS) == CONTRADICTING
+    assert CONTRADICTING.isdisjoint(NEXT_STATUS)
+
+
+def test_what_the_exchange_executes_is_legal_in_every_status() -> None:
+    """No report can end the process for the status that its order is in."""
+    of_exchange = {Move.PARTIALLY_FILLED, Move.FILLED, Move.CANCELLED, Move.EXPIRED, Move.REPLACED}
+
+    assert not [(status, move) for status, move in ILLEGAL if move in of_exchange]
+
+
 def test_illegal_move_is_one_of_the_fatal_errors() -> None:
     """The process ends and rebuilds; it does not go on."""
     assert issubclass(IllegalMoveError, FatalError)
@@ -62,8 +76,8 @@ def test_illegal_move_is_one_of_the_fatal_errors() -> None:
 
 @pytest.mark.parametrize("status", OrderStatus)
 def test_final_statuses_are_those_without_a_move(status: OrderStatus) -> None:
-    """The list that everyone shares and our table agree on what an end is."""
-    has_moves = any(start is status for start, _, _ in LEGAL)
+    """The list that everyone shares and our table agree on what an end is; only a contradiction leads on from there."""
+    has_moves = any(start is status and (start, move) not in CONTRADICTING for start, move, _ in LEGAL)
 
     assert make_order(status=status).is_final is (status in FINAL_STATUSES) is (not has_moves)
 
@@ -131,23 +145,30 @@ def test_average_price_that_has_no_last_digit_is_rounded_to_12_decimals() -> Non
     assert order.average_price == Decimal("2.666666666667")
 
 
-@pytest.mark.parametrize("quantity", ["1.01", "2", "1e15", "0", "-0.4", "NaN", "Infinity"])
-def test_fill_of_more_than_is_left_or_of_nothing_is_refused(quantity: str) -> None:
-    """The sum of fills never exceeds the quantity, and a fill is a fill."""
+@pytest.mark.parametrize("quantity", ["0", "-0.4", "NaN", "Infinity", "1e16"])
+def test_fill_of_nothing_or_of_no_amount_is_refused(quantity: str) -> None:
+    """A fill is a fill."""
     order = make_order(status=OrderStatus.ACCEPTED)
 
-    with pytest.raises(IllegalMoveError, match="expected a fill of 0 to 1"):
+    with pytest.raises(UnbookableError, match="expected a fill above 0"):
         order.after_fill(Decimal(quantity), Decimal(100))
 
 
-def test_second_fill_is_bounded_by_what_the_first_left() -> None:
-    """0.4 and 0.61 of 1 is too much, 0.4 and 0.6 is all of it."""
+@pytest.mark.parametrize(("quantity", "leaves"), [("0.6", "0.0"), ("0.61", "-0.01")])
+def test_fill_of_all_that_is_left_or_of_more_ends_the_order(quantity: str, leaves: str) -> None:
+    """0.4 and 0.6 of 1 is all of it; 0.61 is too much, but the money has moved."""
     order = make_order(status=OrderStatus.ACCEPTED).after_fill(Decimal("0.4"), Decimal(100))
 
-    with pytest.raises(IllegalMoveError):
-        order.after_fill(Decimal("0.61"), Decimal(100))
+    order = order.after_fill(Decimal(quantity), Decimal(100))
 
-    assert order.after_fill(Decimal("0.60"), Decimal(100)).status is OrderStatus.FILLED
+    assert (order.status, order.leaves_quantity) == (OrderStatus.FILLED, Decimal(leaves))
+
+
+def test_order_that_works_again_has_no_cancel_of_its_own() -> None:
+    """The cancel that was done, or was too late, is not that of what works now."""
+    order = make_order(status=OrderStatus.CANCELLED, is_cancel_wanted=True)
+
+    assert not order.after(Move.REOPENED).is_cancel_wanted
 
 
 def test_names_given_at_a_venue_stay_with_the_order() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from support.executor_builders import NOW_NS, ExecutorHarness, make_denial, make_report
+from support.executor_builders import NOW_NS, ExecutorHarness, make_denial
 
 from common.errors import ExitCode
 from common.money import plain
-from executor.entries import Entry, ExecutionTaken
+from executor.entries import Entry, OrderIntended, OrderUnanswered
 from executor.journal import SqliteJournal
 from executor.orders_command import orders
 
@@ -161,14 +161,16 @@ def test_file_that_is_no_journal_is_one_clear_message(run_dir: Path) -> None:
 
 
 def test_journal_that_contradicts_itself_is_one_clear_message(run_dir: Path, journal: SqliteJournal) -> None:
-    """An order filled beyond its quantity: the command says which one, and shows no numbers that cannot be true."""
-    journal.append([*make_entries(), ExecutionTaken(NOW_NS, make_report(3, "s-1"))])
+    """An order of which nothing is known any more after it was: the command says which one, and shows no numbers."""
+    entries = make_entries()
+    [order_id, *_] = [entry.client_order_id for entry in entries if isinstance(entry, OrderIntended)]
+    journal.append([*entries, OrderUnanswered(NOW_NS, order_id)])
 
     result = invoke(run_dir)
 
     assert result.exit_code == ExitCode.FAULT
     [line] = result.output.splitlines()
-    assert "expected a fill of 0 to 0" in line
+    assert f"order {order_id}: UNANSWERED cannot follow filled" in line
 
 
 def test_reading_leaves_the_executor_alone(run_dir: Path, journal: SqliteJournal) -> None:
