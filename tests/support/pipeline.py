@@ -118,6 +118,10 @@ class Pipeline:
         for name in names:
             self._launch(name, [sys.executable, "-m", name], TESTS)
 
+    def start_exchange(self, *options: str) -> None:
+        """Start the exchange with options of its own."""
+        self._launch("exchange", [sys.executable, "-m", "exchange", *options], TESTS)
+
     def start_strategy(self, name: str, reference: str, *, cwd: Path = TESTS, **params: object) -> None:
         """Start a strategy: an entry point, or `module:Class` as seen from `cwd`."""
         given = [
