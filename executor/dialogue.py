@@ -259,7 +259,9 @@ class ExchangeDialogue:
         elif isinstance(request, ReplaceOrder):
             self._on_replace_answer(request, answer, now_ns)
         elif answer.outcome is AnswerOutcome.NOT_FOUND:
-            self._on_not_found(request.client_order_id, answer.memory_ns, now_ns)
+            self._on_not_found(order, now_ns)
+        elif answer.outcome is AnswerOutcome.UNDECIDED:
+            self._on_undecided(order, now_ns)
         else:
             self._on_order_answer(request, answer, now_ns)
 
@@ -309,20 +311,11 @@ class ExchangeDialogue:
             reason = answer.reason or answer.outcome.value.upper()
             self._facts.learn(AmendRefused(now_ns, request.client_order_id, reason))
 
-    def _on_not_found(self, client_order_id: str, memory_ns: int | None, now_ns: int) -> None:
-        """The exchange never had the order: send it, under the same id, or let it go if its time is over.
-
-        One that may have forgotten it is sent nothing: a repeat would be a second order. Its account tells the rest.
-        """
-        order = self._book.orders[client_order_id]
+    def _on_not_found(self, order: Order, now_ns: int) -> None:
+        """The exchange never had the order: send it, under the same id, or let it go if its time is over."""
         if not order.is_unanswered:
             return
-        age_ns = now_ns - order.signal.timestamp_ns
-        if memory_ns is not None and age_ns >= memory_ns and client_order_id not in self._throttled:
-            self._counts["orders_undecided"] += 1
-            self.account.undecided.add(client_order_id)
-            self._ask_for_account(now_ns)
-        elif now_ns < order.signal.expires_ns and self._is_unwanted(order):
+        if now_ns < order.signal.expires_ns and self._is_unwanted(order):
             self.line.push_first(self._requests.void(order, self._book.orders_intended, now_ns))
         elif now_ns < order.signal.expires_ns:
             self._counts["orders_sent_again"] += 1
@@ -332,6 +325,17 @@ class ExchangeDialogue:
             self.line.push_first(self._requests.query(order, now_ns))
         else:
             self._abandon(order, Reason.EXPIRED, now_ns)
+
+    def _on_undecided(self, order: Order, now_ns: int) -> None:
+        """The exchange may have it and not know: a repeat could be a second order. Its account tells, or a person."""
+        if order.client_order_id in self._throttled:
+            self._on_not_found(order, now_ns)
+        elif order.is_unanswered:
+            self._counts["orders_undecided"] += 1
+            if order.status is OrderStatus.PENDING_NEW:
+                self._facts.learn(OrderUnanswered(now_ns, order.client_order_id))
+            self.account.undecided.add(order.client_order_id)
+            self._ask_for_account(now_ns)
 
     def _on_unanswered(self, request: Request, now_ns: int) -> None:
         if isinstance(request, SubmitOrder):

@@ -94,6 +94,7 @@ class RequestWriter:
             exchange=order.signal.exchange,
             symbol=order.signal.symbol,
             client_order_id=order.client_order_id,
+            since_ns=order.signal.timestamp_ns,
         )
 
     def cancel(self, order: Order, now_ns: int) -> CancelOrder:

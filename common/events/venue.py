@@ -66,12 +66,17 @@ class CancelOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_o
 
 
 class QueryOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Query.v1"):
-    """Ask where an order stands."""
+    """Ask where an order stands.
+
+    `since_ns`: it was sent then or later. An exchange that forgets orders after a time answers NOT_FOUND only where it
+    would still know one of that age, and UNDECIDED elsewhere.
+    """
 
     kind: ClassVar[str] = "query_order"
 
     request_id: Id
     client_order_id: Id
+    since_ns: int | None = None
 
 
 class CancelAllOrders(
@@ -193,7 +198,8 @@ class AnswerOutcome(enum.StrEnum):
     REJECTED = "rejected"  # refused, with a reason; for an order: it will never live
     EXISTS = "exists"  # this client_order_id was submitted before with this body; `status` tells what became of it
     CONFLICT = "conflict"  # this client_order_id was submitted before with another body
-    NOT_FOUND = "not_found"  # cancel, replace or query of an order that the exchange does not know; see `memory_ns`
+    NOT_FOUND = "not_found"  # cancel, replace or query of an order that the exchange does not know, and never had
+    UNDECIDED = "undecided"  # submit or query: the exchange cannot tell whether it has, or had, the order
     FENCED = "fenced"  # the asker is an older life than the newest that was heard; nothing was done
     THROTTLED = "throttled"  # too many requests; nothing was done or kept, it may be asked again later
 
@@ -203,9 +209,7 @@ class OrderAnswered(
 ):
     """The answer to submit, replace, cancel or query, with the state of the order where there is one.
 
-    The terms that hold after a replacement are in its execution report. `memory_ns` belongs to a query's NOT_FOUND: the
-    exchange would know an order that is younger than so many ns, an older one it may have forgotten. Absent: it
-    forgets none. 0: it can never tell.
+    The terms that hold after a replacement are in its execution report.
     """
 
     kind: ClassVar[str] = "order_answer"
@@ -218,7 +222,6 @@ class OrderAnswered(
     filled_quantity: Decimal | None = None
     reason: Name | None = None
     detail: Text | None = None
-    memory_ns: Count | None = None
 
 
 class RequestRefused(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Request.Refused.v1"):

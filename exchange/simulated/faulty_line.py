@@ -114,7 +114,8 @@ class FaultyLine:
             return make_answer(request, now_ns, AnswerOutcome.THROTTLED, reason="FAULT_INJECTED")
         skew = self._plan.occurs(FaultName.CLOCK_SKEW)
         venue_ns = now_ns + (0 if skew is None else skew.duration_ns)
-        return self._memory.outward(self._desk.handle(self._memory.inward(request, venue_ns), venue_ns))
+        reply = self._desk.handle(self._memory.inward(request, venue_ns), venue_ns)
+        return self._memory.outward(self._memory.weighed(request, reply, venue_ns))
 
     def _answer(self, delivery: Delivery, now_ns: int) -> None:
         if self._plan.occurs(FaultName.ANSWER_LOST):

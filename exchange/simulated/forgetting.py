@@ -1,9 +1,8 @@
 """A venue that forgets client ids: what it has forgotten it takes for new, and makes a second order.
 
 To desk, ledger and venue the second order for `id` is `id#2`, a name that no client can give, so each is kept and
-counted as what it is; towards clients all of them are `id`. It says itself how far its memory goes: an order that it
-does not find may be one that it has forgotten. What works is cancelled and replaced all the same: the venue has an id
-of its own for it.
+counted as what it is; towards clients all of them are `id`. A query that finds nothing is UNDECIDED, where the order
+may be one that was forgotten. What works is cancelled and replaced all the same: the venue has an id of its own for it.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from common.clock import NS_PER_S
+from common.events.base import Message
 from common.events.venue import (
     AccountReported,
     AnswerOutcome,
@@ -55,8 +55,6 @@ class ClientIdMemory:
     def outward(self, message: M) -> M:
         """An answer or a report as its client knows it."""
         match message:
-            case OrderAnswered(outcome=AnswerOutcome.NOT_FOUND):
-                return replace(_with_own_id(message), memory_ns=self._memory_ns())
             case OrderAnswered() | ExecutionReported():
                 return _with_own_id(message)
             case ExecutionsResent():
@@ -65,10 +63,17 @@ class ClientIdMemory:
                 return replace(message, open_orders=[_with_own_id(order) for order in message.open_orders])
         return message
 
-    def _memory_ns(self) -> int | None:
-        if self._memory == "forever":
-            return None
-        return int(self._memory.seconds * NS_PER_S) if isinstance(self._memory, RememberedFor) else 0
+    def weighed(self, request: Message, reply: Message, now_ns: int) -> Message:
+        """The desk's answer; that to a query which found nothing says whether this proves anything."""
+        is_nothing = isinstance(reply, OrderAnswered) and reply.outcome is AnswerOutcome.NOT_FOUND
+        if not (is_nothing and isinstance(request, QueryOrder)) or self._would_know(request, now_ns):
+            return reply
+        return replace(reply, outcome=AnswerOutcome.UNDECIDED)
+
+    def _would_know(self, request: QueryOrder, now_ns: int) -> bool:
+        if isinstance(self._memory, RememberedFor) and request.since_ns is not None:
+            return now_ns - request.since_ns <= self._memory.seconds * NS_PER_S
+        return self._memory == "forever"
 
     def _newest(self, client_order_id: str) -> tuple[int, RecordedOrder | None]:
         number, newest = 1, None

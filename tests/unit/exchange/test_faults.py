@@ -320,7 +320,7 @@ def test_working_order_is_known(memory: Any) -> None:
     ],
 )
 def test_finished_order_is_known_as_long_as_the_venue_remembers(memory: Any, waited_ms: int, *, is_known: bool) -> None:
-    """After that a question finds nothing, and a repeat is filled a second time."""
+    """After that a question proves nothing, and a repeat is filled a second time."""
     world = World(memory=memory)
     world.ask(make_market_order())
     world.match()
@@ -332,7 +332,7 @@ def test_finished_order_is_known_as_long_as_the_venue_remembers(memory: Any, wai
 
     assert isinstance(asked, OrderAnswered)
     assert isinstance(repeated, OrderAnswered)
-    assert asked.outcome is (AnswerOutcome.ACCEPTED if is_known else AnswerOutcome.NOT_FOUND)
+    assert asked.outcome is (AnswerOutcome.ACCEPTED if is_known else AnswerOutcome.UNDECIDED)
     assert repeated.outcome is (AnswerOutcome.EXISTS if is_known else AnswerOutcome.ACCEPTED)
     assert [position.quantity for position in account_of(world).positions] == [1 if is_known else 2]
 
@@ -354,15 +354,24 @@ def test_orders_of_one_forgotten_id_are_told_apart_by_nobody_but_the_ledger(tmp_
 
 
 @pytest.mark.parametrize(
-    ("memory", "memory_ns"),
-    [("forever", None), ("open", 0), ("none", 0), (RememberedFor(seconds=1.5), 1_500_000_000)],
+    ("memory", "age_ms", "is_proof"),
+    [
+        ("forever", None, True),
+        ("open", 0, False),
+        ("none", 0, False),
+        (RememberedFor(seconds=1.5), 1_500, True),
+        (RememberedFor(seconds=1.5), 1_501, False),
+        (RememberedFor(seconds=1.5), None, False),
+    ],
 )
-def test_venue_that_finds_nothing_says_how_far_its_memory_goes(memory: Any, memory_ns: int | None) -> None:
+def test_venue_says_whether_finding_nothing_proves_anything(memory: Any, age_ms: int | None, *, is_proof: bool) -> None:
     """An order that it never had, and one that it has forgotten, look alike to it."""
-    [answer] = World(memory=memory).ask(make_query())
+    since_ns = None if age_ms is None else NOW_NS - age_ms * MS
+
+    [answer] = World(memory=memory).ask(make_query(since_ns=since_ns))
 
     assert isinstance(answer, OrderAnswered)
-    assert (answer.outcome, answer.memory_ns) == (AnswerOutcome.NOT_FOUND, memory_ns)
+    assert answer.outcome is (AnswerOutcome.NOT_FOUND if is_proof else AnswerOutcome.UNDECIDED)
 
 
 def test_order_that_works_is_cancelled_also_by_a_venue_that_knows_no_client_ids() -> None:
@@ -375,7 +384,7 @@ def test_order_that_works_is_cancelled_also_by_a_venue_that_knows_no_client_ids(
 
     assert isinstance(asked, OrderAnswered)
     assert isinstance(cancelled, OrderAnswered)
-    assert (asked.outcome, cancelled.outcome) == (AnswerOutcome.NOT_FOUND, AnswerOutcome.ACCEPTED)
+    assert (asked.outcome, cancelled.outcome) == (AnswerOutcome.UNDECIDED, AnswerOutcome.ACCEPTED)
     assert world.ledger.open_orders() == []
 
 

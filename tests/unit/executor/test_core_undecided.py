@@ -23,10 +23,10 @@ TIMEOUT_MS = 1_000
 LIFETIME_MS = 5_000  # of the builders' signals
 
 
-def forget(harness: ExecutorHarness, memory_ns: int = 0) -> None:
-    """The exchange finds nothing, and says that it forgets."""
+def forget(harness: ExecutorHarness) -> None:
+    """The exchange finds nothing, and says that this proves nothing."""
     assert isinstance(harness.in_flight, QueryOrder)
-    harness.answer(AnswerOutcome.NOT_FOUND, None, memory_ns=memory_ns)
+    harness.answer(AnswerOutcome.UNDECIDED, None)
 
 
 def have_undecided(**config: int) -> ExecutorHarness:
@@ -130,17 +130,26 @@ def test_late_fill_of_an_order_that_was_given_up_is_booked() -> None:
     assert alarms(harness) == ["ORDER_UNRESOLVED", "ORDER_CONTRADICTED"]
 
 
-@pytest.mark.parametrize(("memory_ms", "count"), [(TIMEOUT_MS + 101, 2), (TIMEOUT_MS + 100, 1)])
-def test_exchange_that_remembers_for_as_long_as_the_order_is_old_is_believed(memory_ms: int, count: int) -> None:
-    """It never had the order, so the same id again is the first one; counted from when the signal was made."""
+def test_submission_that_the_exchange_cannot_account_for_is_not_repeated() -> None:
+    """Its gateway may have lost the venue while it placed the order."""
     harness = ExecutorHarness()
+    harness.recover()
     harness.signal()
-    harness.advance(ms=TIMEOUT_MS)
-    harness.advance(ms=100)
 
-    forget(harness, memory_ns=memory_ms * 1_000_000)
+    harness.answer(AnswerOutcome.UNDECIDED, None)
+    harness.report_account(open_orders=[])
 
-    assert submissions(harness) == count
+    assert submissions(harness) == 1
+    assert harness.order().status is OrderStatus.UNKNOWN
+
+
+def test_query_tells_how_old_the_order_is_at_most() -> None:
+    """An exchange that forgets after a time needs it to say whether it would still know the order."""
+    harness = have_undecided()
+
+    [query] = [request for request in harness.sent if isinstance(request, QueryOrder)]
+
+    assert query.since_ns == harness.order().signal.timestamp_ns
 
 
 def test_throttled_order_is_sent_again_also_where_nothing_is_remembered() -> None:
