@@ -104,7 +104,7 @@ class Acknowledgement(enum.StrEnum):
 
     ACCEPTED = "accepted"  # the exchange has the order
     REJECTED = "rejected"  # the exchange refused it
-    DENIED = "denied"  # the executor refused it; nothing was sent
+    DENIED = "denied"  # the executor refused it, or gave it up; it was not placed, as far as anyone can tell
     CONFLICT = "conflict"  # the id is taken by another body; nothing was sent
 
 
@@ -172,7 +172,7 @@ class OrderRejected(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="
 
 
 class OrderDenied(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Denied.v1"):
-    """The order ended here; the exchange never had it."""
+    """The order ended here; the exchange never had it, or nobody can tell, with the reason UNRESOLVED."""
 
     kind: ClassVar[str] = "order_denied"
 

@@ -1,14 +1,16 @@
 """An exchange that contradicts itself: what it executes is booked, told, and halts its symbol; no process ends."""
 
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
 from support.executor_builders import ExecutorHarness, Killed, contents, make_venue_order, refold
 
-from common.events.risk import AlarmRaised, TradingState
+from common.events.base import DRAFT
+from common.events.risk import AlarmRaised, ControlAction, ControlRequested, TradingState
 from common.events.trading import OrderStatus
-from common.events.venue import CancelOrder, ExecutionType, QueryAccount
+from common.events.venue import AnswerOutcome, CancelOrder, ExecutionType, QueryAccount, QueryOrder, SubmitOrder
 from executor.entries import ExecutionTaken, TradingStateMoved
 
 SCOPE = "symbol:simulated.BTC/USDT"
@@ -27,6 +29,14 @@ def assert_stopped(harness: ExecutorHarness, code: str) -> None:
     assert contents(harness.restarted().book) == contents(refold(harness.journal.entries)) == contents(harness.book)
     harness.signal("s-next")
     assert ("s-next", "denied", "TRADING_HALTED") in harness.acknowledgements
+
+
+def resume(harness: ExecutorHarness) -> None:
+    """A person has looked."""
+    command = ControlRequested(
+        **DRAFT, timestamp_ns=harness.now_ns, request_id="c-1", action=ControlAction.RESUME, scope=SCOPE, by="jane"
+    )
+    harness.executor.on_control(command, harness.now_ns)
 
 
 def have_ended(status: OrderStatus) -> ExecutorHarness:
@@ -195,3 +205,59 @@ def test_halt_and_execution_are_one_write() -> None:
     assert life.book.last_execution_number == 1
     life.fill(quantity="1", leaves_quantity="0")
     assert_stopped(life, "ORDER_CONTRADICTED")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_history_of_executions_ends_the_process_and_the_money_is_what_was_booked(seed: int) -> None:
+    """Reports of every kind in every status, in amounts that are none too; the journal folds to what is known."""
+    random = Random(seed)
+    harness = ExecutorHarness(reconcile_interval_ms=200)
+    harness.recover()
+    for number in range(80):
+        act = random.choice(["signal", "answer", "execute", "execute", "execute", "cancel", "time"])
+        if act == "signal":
+            harness.signal(f"s-{number % 8}", action=random.choice(["buy", "sell"]))
+        elif act == "answer" and isinstance(harness.in_flight, SubmitOrder | QueryOrder | CancelOrder):
+            outcome = random.choice([AnswerOutcome.ACCEPTED, AnswerOutcome.REJECTED, AnswerOutcome.UNDECIDED])
+            harness.answer(outcome, OrderStatus.ACCEPTED if outcome is AnswerOutcome.ACCEPTED else None)
+        elif act == "execute":
+            _execute_anything(harness, random)
+        elif act == "cancel":
+            harness.cancel(f"s-{random.randrange(8)}")
+        else:
+            harness.advance(ms=random.choice([10, 100, 250]))
+            harness.report_account()
+            resume(harness)
+
+    trades: dict[int, Decimal] = {}
+    for entry in harness.entries_of(ExecutionTaken):
+        report = entry.report
+        if entry.defect is None and report.execution_type is ExecutionType.TRADE:
+            side = harness.book.orders[report.client_order_id].signal.action
+            trades[report.execution_number] = report.quantity if side == "buy" else -report.quantity
+        elif entry.defect is None and report.execution_type is ExecutionType.TRADE_CANCEL:
+            del trades[report.corrects or 0]
+    assert harness.book.net_quantities().get(("simulated", "BTC/USDT"), 0) == sum(trades.values())
+    assert contents(harness.restarted().book) == contents(refold(harness.journal.entries)) == contents(harness.book)
+
+
+def _execute_anything(harness: ExecutorHarness, random: Random) -> None:
+    if not harness.book.orders:
+        return
+    kind = random.choice([*ExecutionType, ExecutionType.TRADE, ExecutionType.TRADE])
+    trades = [entry.report for entry in harness.entries_of(ExecutionTaken) if entry.report.execution_type == "trade"]
+    nonsense = [{"quantity": "NaN", "leaves_quantity": "NaN"}, {"price": None}, {"limit_price": "NaN"}]
+    report = {
+        "execution_type": kind,
+        "client_order_id": random.choice(list(harness.book.orders)),
+        "quantity": random.choice(["0.1", "0.4", "1", "5"]),
+        "price": random.choice(["100", "101"]),
+        "leaves_quantity": random.choice(["0", "0.6"]),
+        "order_quantity": random.choice(["0.1", "3"]),
+        "limit_price": "99",
+        **(random.choice(nonsense) if random.random() < 0.2 else {}),
+    }
+    if kind in {ExecutionType.TRADE_CANCEL, ExecutionType.TRADE_CORRECT} and trades:
+        corrected = random.choice(trades)
+        report |= {"corrects": corrected.execution_number, "client_order_id": corrected.client_order_id}
+    harness.fill(**report)

@@ -228,3 +228,18 @@ def test_silence_is_recorded_once() -> None:
     forget(life)
 
     assert len([entry for entry in harness.journal.entries if isinstance(entry, OrderUnanswered)]) == 1
+
+
+def test_order_that_works_under_a_name_of_the_venue_is_adopted_and_ours_is_given_up() -> None:
+    """Nobody can match the two: what it fills is in the account once, and two alarms say so."""
+    harness = have_undecided(reconcile_interval_ms=1_000)
+    harness.fill(client_order_id="venue-name", quantity="1", filled_quantity="1", leaves_quantity="0")
+    harness.advance(ms=LIFETIME_MS)
+    harness.report_account()
+    harness.advance(ms=1_000)
+    harness.report_account()
+
+    assert submissions(harness) == 1
+    assert harness.position("adopted").quantity == 1
+    assert harness.acknowledgements[-1] == ("s-1", "denied", "UNRESOLVED")
+    assert alarms(harness) == ["ORDER_ADOPTED", "ORDER_UNRESOLVED"]
