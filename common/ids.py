@@ -54,12 +54,17 @@ class SignalPlace(NamedTuple):
 
 def parse_signal_id(signal_id: str, strategy: str) -> SignalPlace | None:
     """Take apart what `make_signal_id` has made for this strategy; None when it is somebody else's id."""
-    _, _, place = signal_id.partition(f"{strategy}-")
-    epoch, _, number = place.partition("-")
-    if not (epoch.isdecimal() and number.isdecimal()):
-        return None
-    found = SignalPlace(int(epoch), int(number))
-    return found if make_signal_id(strategy, *found) == signal_id else None
+    name, place = split_signal_id(signal_id) or ("", None)
+    return place if name == strategy else None
+
+
+def split_signal_id(signal_id: str) -> tuple[str, SignalPlace] | None:
+    """Take an id apart into a name and a place; None when `make_signal_id` makes no such id."""
+    match signal_id.rsplit("-", 2):
+        case [name, epoch, number] if epoch.isdecimal() and number.isdecimal():
+            place = SignalPlace(int(epoch), int(number))
+            return (name, place) if make_signal_id(name, *place) == signal_id else None
+    return None
 
 
 def make_client_order_id(signal_id: str) -> str:

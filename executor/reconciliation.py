@@ -49,7 +49,7 @@ def compare(report: AccountReported, open_orders: Sequence[VenueOrder], book: Bo
     """
     theirs = {order.client_order_id for order in open_orders}
     return Differences(
-        unknown=[order for order in open_orders if order.client_order_id not in book.orders],
+        unknown=[order for order in open_orders if book.find_order(order.client_order_id) is None],
         missing=[
             order for order in book.working_orders() if not order.is_unanswered and order.client_order_id not in theirs
         ],
