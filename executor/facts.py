@@ -68,7 +68,8 @@ class Facts:
                 if snapshot.seq > self._journal.last_seq():
                     raise SnapshotError(f"snapshot {snapshot.seq}: expected an entry of that number, was none")
                 book = self._fold_into(restore_book(snapshot, self._journal))
-            except (SnapshotError, IllegalMoveError) as error:
+            except (SnapshotError, IllegalMoveError, LookupError) as error:
+                # A wrong one shows as soon as an entry tells of what it does not know.
                 self.counts["snapshots_unusable"] += 1
                 self.unusable_snapshots.append(str(error))
             else:

@@ -107,10 +107,12 @@ class Memory:
         while len(self._ended) > ended_max:
             instruction_id = self._ended.popleft()
             self.requests.pop(instruction_id, None)
-            record = self.signals.pop(instruction_id, None)
-            if record is not None and record.client_order_id is not None:
-                self.orders.pop(record.client_order_id, None)
-                self.fills.pop(record.client_order_id, None)
+            record = self.signals.get(instruction_id)
+            if record is None or record.client_order_id in self.working:
+                continue
+            del self.signals[instruction_id]
+            self.orders.pop(record.client_order_id or "", None)
+            self.fills.pop(record.client_order_id or "", None)
 
     def _recall(self, entries: Sequence[Entry]) -> None:
         """Take back what these entries tell, where it is not held."""

@@ -573,10 +573,21 @@ def contents(book: Book) -> tuple[object, ...]:
         [order.client_order_id for order in book.working_orders()],
         book.last_execution_number,
         book.requests,
+        book.memory.fills,
         book.last_ids,
         book.orders_intended,
         book.orders_adopted,
     )
+
+
+def recall_all(book: Book, entries: Sequence[Entry]) -> Book:
+    """A book that holds again whatever it has forgotten."""
+    for entry in entries:
+        if entry.order_id is not None:
+            book.find_order(entry.order_id)
+        if entry.instruction_id is not None:
+            book.record_of(entry.instruction_id)
+    return book
 
 
 def refold(entries: Sequence[Entry]) -> Book:
