@@ -1,8 +1,8 @@
 """The journal: an append-only SQLite file of everything the executor learned. Anyone may read it, one process writes.
 
 Each entry is one row with a JSON body. Two unique indexes repeat in the file what the code promises: one end per
-signal, and one booking per execution. Two more find the entries of one order or instruction again. Beside the entries
-lie the newest snapshots of what they add up to, in the same file, so that they can be of no other journal.
+signal, and one booking per execution. Beside the entries lies what is derived from them, in the same file so that it
+can be of no other journal: the newest snapshots, and where to find the entries of an order or a request again.
 """
 
 import sqlite3
@@ -23,10 +23,14 @@ SCHEMA_VERSION = 2
 # "TPJ1": tells our journals from any other SQLite file.
 APPLICATION_ID = 0x54504A31
 
-# The verdicts on signals have an index already: the one that admits one of them only.
-LOOKUPS = """
-CREATE INDEX entries_of_order ON entries (order_id) WHERE order_id IS NOT NULL;
-CREATE INDEX verdicts ON entries (instruction_id) WHERE kind IN ('cancel', 'amend', 'adopted');
+# An index of `entries` by order would make each write half as long again, on the order's way. So `lookups` is filled
+# later, whenever a snapshot is kept; its rows without a name tell up to which entry.
+DERIVED = """
+CREATE TABLE lookups (
+  name TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY (name, seq)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshots (
   seq INTEGER PRIMARY KEY,
   body BLOB NOT NULL,
@@ -47,7 +51,7 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE UNIQUE INDEX one_verdict_per_signal ON entries (subject) WHERE kind IN ('intent', 'denied');
 CREATE UNIQUE INDEX one_booking_per_execution ON entries (subject) WHERE kind = 'execution';
-{LOOKUPS}
+{DERIVED}
 """
 # From version 1: what the new columns hold has always been in the bodies.
 MIGRATION = """
@@ -66,12 +70,32 @@ SNAPSHOTS_KEPT = 3  # the newest may be unusable, and the one before it
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.Decoder(AnyEntry).decode
 _INSERT = "INSERT INTO entries (timestamp_ns, kind, subject, body, order_id, instruction_id) VALUES (?, ?, ?, ?, ?, ?)"
-_OF_ORDER = "SELECT seq, body FROM entries WHERE order_id = ? AND seq <= ? ORDER BY seq"
-_OF_SIGNAL = "SELECT seq, body, order_id FROM entries WHERE subject = ? AND kind IN ('intent', 'denied') AND seq <= ?"
-_OF_REQUEST = (
-    "SELECT seq, body, order_id FROM entries "
-    "WHERE instruction_id = ? AND kind IN ('cancel', 'amend', 'adopted') AND seq <= ?"
-)
+_LOOKED_UP_SEQ = "SELECT coalesce(max(seq), 0) FROM lookups WHERE name = ''"
+_LOOK_UP = """
+INSERT OR IGNORE INTO lookups (name, seq)
+SELECT order_id, seq FROM entries WHERE seq > :after AND seq <= :last AND order_id IS NOT NULL
+UNION ALL
+SELECT instruction_id, seq FROM entries
+WHERE seq > :after AND seq <= :last AND kind IN ('cancel', 'amend', 'adopted') AND instruction_id IS NOT NULL
+UNION ALL
+SELECT '', :last
+"""
+# What is not looked up yet is read through: at most what comes between two snapshots.
+_OF_ORDER = """
+SELECT seq, body FROM entries
+WHERE order_id = :name AND seq <= :last
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > :after)
+ORDER BY seq
+"""
+_OF_SIGNAL = """
+SELECT seq, body, order_id FROM entries WHERE subject = :name AND kind IN ('intent', 'denied') AND seq <= :last
+"""
+_OF_REQUEST = """
+SELECT seq, body, order_id FROM entries
+WHERE instruction_id = :name AND seq <= :last
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > :after)
+ORDER BY seq
+"""
 
 
 class SqliteJournal:
@@ -90,6 +114,7 @@ class SqliteJournal:
         """
         self._path = path
         self._connection = _open(path, synchronous)
+        [(self._looked_up_seq,)] = self._select(_LOOKED_UP_SEQ, {})
         self._checkpoints = BackgroundCheckpoints(self._connection, path)
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -137,7 +162,7 @@ class SqliteJournal:
         Raises:
             FatalError: The file cannot be read.
         """
-        [(seq,)] = self._select("SELECT coalesce(max(seq), 0) FROM entries", ())
+        [(seq,)] = self._select("SELECT coalesce(max(seq), 0) FROM entries", {})
         return int(seq)
 
     def history_of_order(self, client_order_id: str, last_seq: int) -> list[Entry]:
@@ -146,7 +171,8 @@ class SqliteJournal:
         Raises:
             FatalError: One cannot be read.
         """
-        return [_read(seq, body) for seq, body in self._select(_OF_ORDER, (client_order_id, last_seq))]
+        key = {"name": client_order_id, "last": last_seq, "after": self._looked_up_seq}
+        return [_read(seq, body) for seq, body in self._select(_OF_ORDER, key)]
 
     def history_of_instruction(self, instruction_id: str, last_seq: int) -> list[Entry]:
         """The denial of an instruction, or every entry about its order.
@@ -154,13 +180,13 @@ class SqliteJournal:
         Raises:
             FatalError: One cannot be read.
         """
-        key = (instruction_id, last_seq)
+        key = {"name": instruction_id, "last": last_seq, "after": self._looked_up_seq}
         for seq, body, order_id in self._select(_OF_SIGNAL, key) or self._select(_OF_REQUEST, key):
             return [_read(seq, body)] if order_id is None else self.history_of_order(order_id, last_seq)
         return []
 
     def keep_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot, and the newest few of the older ones.
+        """Keep a snapshot, and the newest few of the older ones; from now on entries up to it are looked up fast.
 
         Raises:
             FatalError: It was not written.
@@ -176,8 +202,10 @@ class SqliteJournal:
                     "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?)",
                     (SNAPSHOTS_KEPT,),
                 )
+                self._connection.execute(_LOOK_UP, {"after": self._looked_up_seq, "last": snapshot.seq})
         except sqlite3.Error as error:
             raise FatalError(f"journal {self._path}: snapshot {snapshot.seq} could not be written, {error}") from error
+        self._looked_up_seq = max(self._looked_up_seq, snapshot.seq)
 
     def snapshots(self) -> Iterator[Snapshot]:
         """What was kept, newest first. What cannot be read has no body, and so fails its checksum."""
@@ -192,7 +220,7 @@ class SqliteJournal:
                 row = None
             yield Snapshot(seq, *(row or (b"", "")))
 
-    def _select(self, query: str, arguments: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+    def _select(self, query: str, arguments: dict[str, str | int]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, arguments).fetchall()
         except sqlite3.Error as error:
@@ -230,8 +258,9 @@ def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(f"journal {path}: expected a tickpulse journal, was another SQLite file; move it away")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 1:
+        look_up = _LOOK_UP.replace(":after", "0").replace(":last", "(SELECT coalesce(max(seq), 0) FROM entries)")
         connection.executescript(
-            f"BEGIN IMMEDIATE; {MIGRATION} {LOOKUPS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {MIGRATION} {DERIVED} {look_up}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
     elif version != SCHEMA_VERSION:
         raise ConfigError(
