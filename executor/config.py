@@ -33,7 +33,7 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     # A start reads the newest snapshot and folds what came after it. Keeping one takes 1 to 2 ms between two turns,
     # most of it for the lookups of so many entries; an executor that is never idle waits for twice as many.
     snapshot_interval_entries: Positive = 250
-    # Orders and refusals held in memory after their end, about 5 kB each; older ones are looked up in the journal.
+    # Orders and refusals held in memory after their end, about 3 kB each; older ones are looked up in the journal.
     ended_instructions_max: Positive = 10_000
     heartbeat_interval_ms: Positive = 100
     circuit: CircuitConfig = CircuitConfig()
