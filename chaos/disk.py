@@ -14,7 +14,9 @@ from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
 from exchange.records import Halt, RecordedReplacement, check_numbers
+from executor.archive import find_instruction_history, find_order_history
 from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied
+from executor.snapshot import Snapshot
 from strategy.checkpoint import Checkpoint
 from strategy.outbox import Instruction
 
@@ -59,10 +61,13 @@ class VirtualFile(Generic[T]):
         return written_count - len(self.transactions)
 
 
+JournalWrite = Sequence[Entry] | Snapshot
+
+
 class VirtualJournal:
     """The executor's journal on a virtual disk, with the contract of the real one."""
 
-    def __init__(self, file: VirtualFile[Sequence[Entry]], pass_point: PassPoint, facts: Facts) -> None:
+    def __init__(self, file: VirtualFile[JournalWrite], pass_point: PassPoint, facts: Facts) -> None:
         self._file = file
         self._pass_point = pass_point
         self._facts = facts
@@ -81,9 +86,34 @@ class VirtualJournal:
                 self._facts.note_intent(Intent(entry.signal, entry.client_order_id, entry.timestamp_ns))
         self._pass_point("executor.journal.written")
 
-    def replay(self) -> Iterator[Entry]:
-        """Every entry, in order."""
-        return iter([entry for transaction in self._file.transactions for entry in transaction])
+    def replay(self, after_seq: int = 0) -> Iterator[Entry]:
+        """Every entry behind that number, in order."""
+        return iter(entries_of(self._file)[after_seq:])
+
+    def last_seq(self) -> int:
+        """The number of the newest entry."""
+        return len(entries_of(self._file))
+
+    def history_of_order(self, client_order_id: str, last_seq: int) -> list[Entry]:
+        """Every entry about an order."""
+        return find_order_history(entries_of(self._file)[:last_seq], client_order_id)
+
+    def history_of_instruction(self, instruction_id: str, last_seq: int) -> list[Entry]:
+        """The denial of an instruction, or every entry about its order."""
+        return find_instruction_history(entries_of(self._file)[:last_seq], instruction_id)
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; older ones are never in the way here."""
+        self._file.commit(snapshot)
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What was kept, newest first."""
+        return (each for each in reversed(self._file.transactions) if isinstance(each, Snapshot))
+
+
+def entries_of(file: VirtualFile[JournalWrite]) -> list[Entry]:
+    """Every entry of a journal's file, in order."""
+    return [entry for write in file.transactions if not isinstance(write, Snapshot) for entry in write]
 
 
 def _unique_key(entry: Entry) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from chaos.disk import LedgerWrite, OutboxWrite, VirtualFile, VirtualLedger
+from chaos.disk import JournalWrite, LedgerWrite, OutboxWrite, VirtualFile, VirtualLedger, entries_of
 from chaos.facts import Ending, Facts, Invariant
 from chaos.faults import NETWORK_KINDS, TROUBLE_MS, Fault, FaultKind, Scenario
 from chaos.invariants import AFTER_UNSYNCED_POWER_LOSS, INVARIANTS
@@ -23,6 +23,7 @@ from chaos.processes.strategy import StrategyNode
 from chaos.schedule import Schedule
 from common.clock import NS_PER_MS, VirtualClock
 from common.instruments import Instrument, InstrumentTable
+from executor.book import Book
 from executor.entries import Entry
 
 INSTRUMENTS = tuple(
@@ -56,7 +57,7 @@ class World:
         self._schedule = Schedule(self.clock)
         self._network = Network(self._schedule, self._random, self.facts.counts)
         self._points = CrashPoints()
-        self.journal: VirtualFile[Sequence[Entry]] = VirtualFile(is_synced=scenario.is_synced)
+        self.journal: VirtualFile[JournalWrite] = VirtualFile(is_synced=scenario.is_synced)
         self.ledger: VirtualFile[LedgerWrite] = VirtualFile(is_synced=scenario.is_synced)
         self.outboxes: dict[str, VirtualFile[OutboxWrite]] = {
             name: VirtualFile(is_synced=scenario.is_synced) for name in STRATEGIES
@@ -150,7 +151,7 @@ class World:
             self._lose_power(fault)
 
     def _refuse_writes(self, fault: Fault) -> None:
-        file: VirtualFile[Sequence[Entry]] | VirtualFile[LedgerWrite]
+        file: VirtualFile[JournalWrite] | VirtualFile[LedgerWrite]
         file = self.journal if fault.target == "executor" else self.ledger
         file.is_refusing = True
         self.facts.counts["disk refusals"] += 1
@@ -221,9 +222,10 @@ class World:
         executor = self.processes["executor"].node
         witness = VirtualLedger(self.ledger, lambda _: None, self.facts)
         nodes = {name: node for name, node in self._strategies().items() if isinstance(node, StrategyNode)}
+        entries = entries_of(self.journal)
         return Ending(
-            entries=[entry for transaction in self.journal.transactions for entry in transaction],
-            book=executor.core.book if isinstance(executor, ExecutorNode) else None,
+            entries=entries,
+            book=_recall_all(executor.core.book, entries) if isinstance(executor, ExecutorNode) else None,
             orders=witness.orders,
             executions=witness.executions,
             unacknowledged={name: len(node.engine.outbox) for name, node in nodes.items()},
@@ -235,6 +237,16 @@ class World:
         if node is None or node.probe_ended_ns is None:
             return None
         return (node.probe_ended_ns - self._healed_ns) / NS_PER_MS
+
+
+def _recall_all(book: Book, entries: Sequence[Entry]) -> Book:
+    """A book that holds again whatever it has forgotten."""
+    for entry in entries:
+        if entry.order_id is not None:
+            book.find_order(entry.order_id)
+        if entry.instruction_id is not None:
+            book.record_of(entry.instruction_id)
+    return book
 
 
 def invariants_of(scenario: Scenario) -> list[Invariant]:

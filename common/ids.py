@@ -3,6 +3,7 @@
 A derived id needs no memory: after any crash the same signal gives the same order id.
 """
 
+import functools
 import hashlib
 import re
 from typing import NamedTuple
@@ -13,6 +14,7 @@ ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 _is_id = ID_PATTERN.fullmatch
+_is_numbered = re.compile(r"(.*)-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)").fullmatch
 _is_name = NAME_PATTERN.fullmatch
 
 
@@ -54,12 +56,15 @@ class SignalPlace(NamedTuple):
 
 def parse_signal_id(signal_id: str, strategy: str) -> SignalPlace | None:
     """Take apart what `make_signal_id` has made for this strategy; None when it is somebody else's id."""
-    _, _, place = signal_id.partition(f"{strategy}-")
-    epoch, _, number = place.partition("-")
-    if not (epoch.isdecimal() and number.isdecimal()):
-        return None
-    found = SignalPlace(int(epoch), int(number))
-    return found if make_signal_id(strategy, *found) == signal_id else None
+    name, place = split_signal_id(signal_id) or ("", None)
+    return place if name == strategy else None
+
+
+@functools.lru_cache(maxsize=1_024)  # asked for twice on an instruction's way
+def split_signal_id(signal_id: str) -> tuple[str, SignalPlace] | None:
+    """Take an id apart into a name and a place; None when `make_signal_id` makes no such id."""
+    found = _is_numbered(signal_id)
+    return None if found is None else (found[1], SignalPlace(int(found[2]), int(found[3])))
 
 
 def make_client_order_id(signal_id: str) -> str:

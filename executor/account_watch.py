@@ -58,7 +58,7 @@ class AccountWatch:
         for theirs in differences.unknown:
             self._booking.adopt(reconciliation.adopt_working(theirs, now_ns))
         for theirs in differences.ended:
-            self._booking.reopen(self._book.orders[theirs.client_order_id], theirs, now_ns)
+            self._booking.reopen(self._book.order(theirs.client_order_id), theirs, now_ns)
         for ours in differences.missing:
             self._facts.counts["orders_vanished"] += 1
             self._facts.learn(OrderVanished(now_ns, ours.client_order_id, Reason.MISSING_AT_EXCHANGE.value))
@@ -75,7 +75,7 @@ class AccountWatch:
         """Settle what no query can: it works, or executions have told of it; or its time was over before this look."""
         listed = {order.client_order_id: order for order in self._open_orders}
         for order_id in sorted(self.undecided):
-            order, theirs = self._book.orders[order_id], listed.get(order_id)
+            order, theirs = self._book.order(order_id), listed.get(order_id)
             if order.is_unanswered and theirs is not None:
                 self._facts.learn(
                     OrderAnswerTaken(

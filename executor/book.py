@@ -1,6 +1,6 @@
 """Everything the executor knows: a fold over journal entries. The same entries give the same state and events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -10,19 +10,16 @@ from common.events.base import DRAFT, Message
 from common.events.risk import TradingState
 from common.events.trading import (
     Acknowledgement,
-    AmendRequested,
-    CancelRequested,
     HeldPosition,
     OpenOrder,
     OrderStatus,
     PositionEvent,
     Side,
-    Signal,
     SignalAcknowledged,
 )
 from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType
 from common.money import EXACT, ZERO, is_bounded
-from executor.digest import digest_of
+from executor.archive import Archive
 from executor.entries import (
     AmendIntended,
     AmendRefused,
@@ -44,8 +41,10 @@ from executor.entries import (
 )
 from executor.events import PositionKey, held_position, open_order, order_event, position_event
 from executor.exposure import Exposure
+from executor.memory import Memory
 from executor.orders import Move, Order, Replacement, UnbookableError
 from executor.positions import Position
+from executor.records import Fill, SignalRecord, record_for
 from executor.trading_state import KillSwitch
 
 # What the exchange says about an order that we have no answer for yet. Fills come as executions, never from here.
@@ -58,35 +57,18 @@ MOVE_OF_ANSWER = {
 MOVE_OF_EXECUTION = {ExecutionType.CANCELLED: Move.CANCELLED, ExecutionType.EXPIRED: Move.EXPIRED}
 
 
-class SignalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of an instruction: enough to recognise it and to answer for it again."""
-
-    signal_id: str
-    strategy: str
-    exchange: str
-    symbol: str
-    digest: str
-    client_order_id: str | None = None
-    outcome: Outcome | None = None
-
-
-class Fill(msgspec.Struct, frozen=True):
-    """A trade that the exchange may still correct or take back."""
-
-    client_order_id: str
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-
-
 class Book:
-    """Signals, requests, orders and positions."""
+    """Signals, requests, orders and positions.
 
-    def __init__(self) -> None:
-        self.signals: dict[str, SignalRecord] = {}
-        self.requests: dict[str, SignalRecord] = {}  # cancels and amendments, by their own ids
-        self.orders: dict[str, Order] = {}
+    `signals`, `requests` and `orders` are what is held of them: with an archive, what ended long ago is forgotten.
+    """
+
+    def __init__(self, archive: Archive | None = None) -> None:
+        """Know nothing. The archive has the entries that are applied, and gives back what `memory` has forgotten."""
+        self.memory = Memory(archive, fold_memory)
+        self.signals = self.memory.signals
+        self.requests = self.memory.requests
+        self.orders = self.memory.orders
         self.positions: dict[PositionKey, Position] = {}
         self.last_ids: dict[str, str] = {}  # of each strategy, the newest instruction that has its verdict
         self.last_execution_number = 0
@@ -94,8 +76,6 @@ class Book:
         self.orders_adopted = 0
         self.exposure = Exposure()
         self.kill_switch = KillSwitch()
-        self._fills: dict[int, Fill] = {}
-        self._working: dict[str, Order] = {}
         self._on_entry: dict[type[Entry], Callable[[Any], list[Message]]] = {
             OrderIntended: self._on_intended,
             SignalDenied: self._on_denied,
@@ -121,19 +101,33 @@ class Book:
             IllegalMoveError: The fact cannot follow what is known.
             UnbookableError: It is an execution with amounts that are none; nothing was changed but its number noted.
         """
-        return self._on_entry[type(entry)](entry)
+        events = self._on_entry[type(entry)](entry)
+        self.memory.last_seq += 1
+        return events
 
     def record_of(self, instruction_id: str) -> SignalRecord | None:
         """What is kept of a signal or request; None for one that has no verdict yet."""
-        return self.signals.get(instruction_id) or self.requests.get(instruction_id)
+        return self.memory.record_of(instruction_id)
+
+    def find_order(self, client_order_id: str) -> Order | None:
+        """An order, however long ago it ended; None where there is no such order."""
+        return self.memory.find_order(client_order_id)
+
+    def order(self, client_order_id: str) -> Order:
+        """An order that there must be.
+
+        Raises:
+            IllegalMoveError: There is none.
+        """
+        return self.memory.order(client_order_id)
 
     def working_orders(self) -> list[Order]:
         """Orders that are not at their end, oldest first."""
-        return list(self._working.values())
+        return list(self.memory.working.values())
 
     def open_orders_of(self, strategy: str) -> list[OpenOrder]:
         """A strategy's working orders, as it is told of them."""
-        return [open_order(order) for order in self._working.values() if order.signal.strategy == strategy]
+        return [open_order(order) for order in self.memory.working.values() if order.signal.strategy == strategy]
 
     def positions_of(self, strategy: str) -> list[HeldPosition]:
         """A strategy's positions, as it is told of them."""
@@ -180,7 +174,7 @@ class Book:
 
     def _on_intended(self, entry: OrderIntended) -> list[Message]:
         signal = entry.signal
-        self.signals[signal.signal_id] = record_for(signal, signal.signal_id, entry.client_order_id)
+        self._keep_record(record_for(signal, signal.signal_id, entry.client_order_id))
         self.last_ids[signal.strategy] = signal.signal_id
         self.orders_intended += 1
         order = Order(client_order_id=entry.client_order_id, signal=signal)
@@ -198,18 +192,18 @@ class Book:
             digest=entry.digest,
             outcome=outcome,
         )
-        (self.requests if entry.is_request else self.signals)[entry.signal_id] = record
+        self._keep_record(record, is_request=entry.is_request)
         self.last_ids[entry.strategy] = entry.signal_id
         return [self.acknowledgement(record, outcome, entry.timestamp_ns)]
 
     def _on_cancel(self, entry: CancelIntended) -> list[Message]:
         events: list[Message] = []
-        order = msgspec.structs.replace(self.orders[entry.client_order_id], is_cancel_wanted=True)
+        order = msgspec.structs.replace(self.order(entry.client_order_id), is_cancel_wanted=True)
         request = entry.request
         if request is not None and request.request_id is not None:
             outcome = Outcome(Acknowledgement.ACCEPTED)
             record = record_for(request, request.request_id, entry.client_order_id, outcome)
-            self.requests[record.signal_id] = record
+            self._keep_record(record, is_request=True)
             self.last_ids[record.strategy] = record.signal_id
             events.append(self.acknowledgement(record, outcome, entry.timestamp_ns))
         if order.is_unanswered or order.is_final or order.status is OrderStatus.PENDING_CANCEL:
@@ -219,7 +213,7 @@ class Book:
         return [*self._after(order.after(Move.CANCEL_REQUESTED), entry.timestamp_ns), *events]
 
     def _on_cancel_refused(self, entry: CancelRefused) -> list[Message]:
-        order = self.orders[entry.client_order_id]
+        order = self.order(entry.client_order_id)
         if order.status is not OrderStatus.PENDING_CANCEL:
             return []
         order = msgspec.structs.replace(order, is_cancel_wanted=False)
@@ -227,16 +221,16 @@ class Book:
 
     def _on_amend(self, entry: AmendIntended) -> list[Message]:
         request = entry.request
-        self.requests[request.request_id] = record_for(request, request.request_id, entry.client_order_id)
+        self._keep_record(record_for(request, request.request_id, entry.client_order_id), is_request=True)
         self.last_ids[request.strategy] = request.request_id
         order = msgspec.structs.replace(
-            self.orders[entry.client_order_id].after(Move.REPLACE_REQUESTED),
+            self.order(entry.client_order_id).after(Move.REPLACE_REQUESTED),
             replacement=Replacement(request.request_id, entry.quantity, entry.limit_price, request.expires_ns),
         )
         return self._after(order, entry.timestamp_ns)
 
     def _on_amend_refused(self, entry: AmendRefused) -> list[Message]:
-        order = self.orders[entry.client_order_id]
+        order = self.order(entry.client_order_id)
         if order.replacement is None:
             return []
         replace_id = order.replacement.replace_id
@@ -260,7 +254,7 @@ class Book:
     # Exchange
 
     def _on_answer(self, entry: OrderAnswerTaken) -> list[Message]:
-        order = self.orders[entry.client_order_id]
+        order = self.order(entry.client_order_id)
         if not order.is_unanswered:
             return []  # an execution overtook the answer and has said more than it can
         moved = order.after(
@@ -273,12 +267,12 @@ class Book:
         return self._after_word(moved, entry.timestamp_ns)
 
     def _on_move(self, entry: Entry, move: Move, reason: str | None = None) -> list[Message]:
-        return self._after(self.orders[entry.subject].after(move, reason=reason), entry.timestamp_ns)
+        return self._after(self.order(entry.subject).after(move, reason=reason), entry.timestamp_ns)
 
     def _on_adopted(self, entry: OrderAdopted) -> list[Message]:
         signal = entry.signal
         outcome = Outcome(Acknowledgement.ACCEPTED)
-        self.signals[signal.signal_id] = record_for(signal, signal.signal_id, entry.client_order_id, outcome)
+        self._keep_record(record_for(signal, signal.signal_id, entry.client_order_id, outcome))
         self.orders_adopted += 1
         order = Order(
             client_order_id=entry.client_order_id,
@@ -295,7 +289,7 @@ class Book:
         self.last_execution_number = report.execution_number
         if entry.defect is not None:
             return []
-        order = self.orders[report.client_order_id]
+        order = self.order(report.client_order_id)
         match report.execution_type:
             case ExecutionType.TRADE:
                 return self._on_trade(order, entry)
@@ -316,7 +310,7 @@ class Book:
         if order.is_final and not filled.is_final and not report.leaves_quantity:
             # It came late, but the order is at its end all the same.
             filled = filled.after(Move.EXPIRED if order.status is OrderStatus.EXPIRED else Move.CANCELLED)
-        self._fills[report.execution_number] = fill
+        self.memory.keep_fill(report.execution_number, fill)
         # The position first: told of the order's end while it still looks flat, a strategy would buy a second time.
         position = self._fill_position(order, fill, entry)
         return [position, *self._after_word(filled, entry.timestamp_ns, report)]
@@ -337,8 +331,9 @@ class Book:
     def _on_correction(self, order: Order, entry: ExecutionTaken) -> list[Message]:
         """The exchange takes a trade back, or gives it another price: the old one is undone, then the new one done."""
         report = entry.report
-        before = self._fills.get(report.corrects or 0)
-        if before is None or before.client_order_id != order.client_order_id:
+        fills = self.memory.fills.get(order.client_order_id, {})
+        before = fills.get(report.corrects or 0)
+        if before is None:
             raise UnbookableError(
                 f"execution {report.execution_number}: expected to correct a trade of order {order.client_order_id}, "
                 f"was number {report.corrects}"
@@ -350,10 +345,10 @@ class Book:
         undone = Fill(before.client_order_id, opposite, before.quantity, before.price, before.fee.copy_negate())
         position = self._fill_position(order, undone, entry)
         if corrected is None:
-            del self._fills[report.corrects or 0]
+            del fills[report.corrects or 0]
             changed = order.after_bust(before.quantity, before.price)
         else:
-            self._fills[report.corrects or 0] = corrected
+            fills[report.corrects or 0] = corrected
             position = self._fill_position(order, corrected, entry)
             changed = order.after_correction(before.quantity, before.price, corrected.price)
         self._keep(changed)
@@ -387,7 +382,7 @@ class Book:
         record = self.signals[order.signal.signal_id]
         if record.outcome is None and not order.is_unanswered:
             outcome = Outcome(_acknowledgement_of(order.status), order.reason)
-            self.signals[record.signal_id] = msgspec.structs.replace(record, outcome=outcome)
+            self._keep_record(msgspec.structs.replace(record, outcome=outcome))
             events.append(self.acknowledgement(record, outcome, now_ns))
         if order.is_final and replacement is not None:
             outcome = Outcome(Acknowledgement.REJECTED, f"ORDER_{order.status.upper()}")
@@ -396,34 +391,22 @@ class Book:
 
     def _end_request(self, request_id: str, outcome: Outcome, now_ns: int) -> list[Message]:
         record = self.requests[request_id]
-        self.requests[request_id] = msgspec.structs.replace(record, outcome=outcome)
+        self._keep_record(msgspec.structs.replace(record, outcome=outcome), is_request=True)
         return [self.acknowledgement(record, outcome, now_ns)]
 
     def _keep(self, order: Order) -> None:
-        self.exposure.on_order(self.orders.get(order.client_order_id), order)
-        self.orders[order.client_order_id] = order
-        if order.is_final:
-            self._working.pop(order.client_order_id, None)
-        else:
-            self._working[order.client_order_id] = order
+        self.exposure.on_order(self.memory.keep_order(order), order)
+
+    def _keep_record(self, record: SignalRecord, *, is_request: bool = False) -> None:
+        self.memory.keep_record(record, is_request=is_request)
 
 
-def record_for(
-    instruction: Signal | CancelRequested | AmendRequested,
-    instruction_id: str,
-    client_order_id: str | None,
-    outcome: Outcome | None = None,
-) -> SignalRecord:
-    """What is kept of an instruction."""
-    return SignalRecord(
-        signal_id=instruction_id,
-        strategy=instruction.strategy,
-        exchange=instruction.exchange,
-        symbol=instruction.symbol,
-        digest=digest_of(instruction),
-        client_order_id=client_order_id,
-        outcome=outcome,
-    )
+def fold_memory(entries: Iterable[Entry]) -> Memory:
+    """What these entries alone tell of orders and instructions."""
+    book = Book()
+    for entry in entries:
+        book.apply(entry)
+    return book.memory
 
 
 def quote_currency(symbol: str) -> str:

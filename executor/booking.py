@@ -37,7 +37,7 @@ class Booking:
         """Book the next execution."""
         entry = ExecutionTaken(now_ns, report, mark_price)
         try:
-            order = self._book.orders.get(report.client_order_id)
+            order = self._book.find_order(report.client_order_id)
             if order is None:
                 order = self.adopt(adopt_reported(report, now_ns))
             contradiction = find_contradiction(order, report)
@@ -55,7 +55,7 @@ class Booking:
         self._facts.learn(entry)
         detail = "the exchange has an order that this journal never intended; it is booked under the strategy `adopted`"
         self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, entry.client_order_id, detail, entry.timestamp_ns)
-        return self._book.orders[entry.client_order_id]
+        return self._book.order(entry.client_order_id)
 
     def reopen(self, order: Order, theirs: VenueOrder, now_ns: int) -> None:
         """Take an order back that works at the exchange, though it was at its end here; the halt will cancel it."""

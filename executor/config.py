@@ -30,6 +30,11 @@ class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     held_ms_max: Positive = 5_000  # an instruction waits so long for the one that it follows: twice the longest resend
     held_instructions_max: Positive = 1_000  # that wait so; what finds no room is sent again by its strategy
     contact_lost_ms_max: Positive = 30_000  # an exchange gateway that is silent for longer halts all trading
+    # A start reads the newest snapshot and folds what came after it. Keeping one takes 1 to 2 ms between two turns,
+    # most of it for the lookups of so many entries; an executor that is never idle waits for twice as many.
+    snapshot_interval_entries: Positive = 250
+    # Orders and refusals held in memory after their end, about 3 kB each; older ones are looked up in the journal.
+    ended_instructions_max: Positive = 10_000
     heartbeat_interval_ms: Positive = 100
     circuit: CircuitConfig = CircuitConfig()
     risk: RiskLimits = RiskLimits()  # every limit off: the instrument table has those of a single order

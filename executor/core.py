@@ -26,7 +26,6 @@ from common.ids import make_client_order_id
 from common.instruments import InstrumentTable
 from common.metrics import Latency
 from common.money import EXACT, is_bounded
-from executor.book import SignalRecord
 from executor.config import ExecutorConfig
 from executor.dialogue import ExchangeDialogue
 from executor.digest import digest_of
@@ -37,6 +36,7 @@ from executor.holding import HeldInstructions, Instruction
 from executor.intake import UnreadableSignal
 from executor.limits import RiskLimits
 from executor.orders import Order
+from executor.records import SignalRecord
 from executor.requests import Request
 from executor.risk import FindReference, Reason, Refusal
 from executor.safety import Safety
@@ -60,7 +60,7 @@ class Executor:
         publish: Callable[[Message], None],
     ) -> None:
         """Rebuild what is known from the journal. `recover` then asks the exchange for the rest."""
-        self.facts = Facts(journal, publish)
+        self.facts = Facts(journal, publish, config)
         self.book = self.facts.book
         self.counts = self.facts.counts
         self.latencies = {name: Latency() for name in LATENCY_NAMES}
@@ -78,7 +78,17 @@ class Executor:
 
     def recover(self, now_ns: int) -> None:
         """Settle with the exchange what the journal does not know; no instruction is taken before that is done."""
+        for detail in self.facts.unusable_snapshots:
+            self.facts.alarm("SNAPSHOT_UNUSABLE", Severity.WARNING, "journal", detail, now_ns)
         self.dialogue.recover(now_ns)
+
+    def rest(self, *, is_idle: bool) -> None:
+        """The end of a turn: the moment for what must not stand in an order's way."""
+        self.facts.rest(is_idle=is_idle)
+
+    def begin_stop(self) -> None:
+        """Let the next start be short."""
+        self.facts.keep_snapshot(entries_min=1)
 
     # Strategies
 
@@ -250,7 +260,7 @@ class Executor:
         is_repeat = order.is_cancel_wanted
         self.facts.learn(CancelIntended(now_ns, order.client_order_id, request))
         if not is_repeat:
-            self.dialogue.cancel(self.book.orders[order.client_order_id], now_ns)
+            self.dialogue.cancel(self.book.order(order.client_order_id), now_ns)
 
     def _apply_amend(self, request: AmendRequested, now_ns: int) -> None:
         order = self._order_of(request.signal_id, request.strategy)
@@ -261,7 +271,7 @@ class Executor:
         self.counts["amends_received"] += 1
         quantity, limit_price = _new_terms(order, request)
         self.facts.learn(AmendIntended(now_ns, order.client_order_id, request, quantity, limit_price))
-        self.dialogue.replace(self.book.orders[order.client_order_id], now_ns)
+        self.dialogue.replace(self.book.order(order.client_order_id), now_ns)
 
     def _find_amend_refusal(self, request: AmendRequested, order: Order | None, now_ns: int) -> Refusal | None:
         if order is None or order.is_final:
@@ -338,6 +348,7 @@ class Executor:
             self.facts.publish(self.book.acknowledgement(record, record.outcome, now_ns))
 
     def _order_of(self, signal_id: str, strategy: str) -> Order | None:
+        # An order that works is held. One that was forgotten is at its end: there is nothing to cancel or amend.
         record = self.book.signals.get(signal_id)
         order = None if record is None else self.book.orders.get(record.client_order_id or "")
         return order if order is not None and order.signal.strategy == strategy else None

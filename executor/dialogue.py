@@ -158,7 +158,7 @@ class ExchangeDialogue:
                 if reason is not None:
                     self.line.drop_in_flight()
                     self.circuit.on_unsent()
-                    self._let_go(self._book.orders[request.client_order_id], reason, now_ns)
+                    self._let_go(self._book.order(request.client_order_id), reason, now_ns)
                     continue
                 self._never_sent.discard(request.client_order_id)
                 self._throttled.discard(request.client_order_id)
@@ -176,7 +176,10 @@ class ExchangeDialogue:
             return None
         if now_ns >= request.expires_ns:
             return Reason.EXPIRED
-        order = self._book.orders.get(request.client_order_id)  # None: decided on in this very moment
+        order_id = request.client_order_id
+        # None: decided on in this very moment. What was never sent is open, so the archive need not be asked.
+        is_held = order_id in self._never_sent
+        order = self._book.orders.get(order_id) if is_held else self._book.find_order(order_id)
         is_over = order is not None and (not order.is_unanswered or self._is_unwanted(order))
         return Reason.CANCELLED_BEFORE_SENT if is_over else None
 
@@ -247,7 +250,7 @@ class ExchangeDialogue:
     def _on_order_word(
         self, request: SubmitOrder | QueryOrder | CancelOrder | ReplaceOrder, answer: OrderAnswered, now_ns: int
     ) -> None:
-        order = self._book.orders[request.client_order_id]
+        order = self._book.order(request.client_order_id)
         if answer.outcome is AnswerOutcome.THROTTLED:
             self._counts["requests_throttled"] += 1
             self.line.pause(now_ns)
@@ -273,7 +276,7 @@ class ExchangeDialogue:
         self._counts["requests_refused"] += 1
 
     def _on_order_answer(self, request: SubmitOrder | QueryOrder, answer: OrderAnswered, now_ns: int) -> None:
-        order = self._book.orders[request.client_order_id]
+        order = self._book.order(request.client_order_id)
         if isinstance(request, SubmitOrder):
             self._record_ack(order.signal, now_ns)
         was_unanswered = order.is_unanswered
@@ -292,7 +295,7 @@ class ExchangeDialogue:
 
     def _on_first_word(self, client_order_id: str, now_ns: int) -> None:
         """The exchange has told of an order, by an answer or an execution: a cancel that waited for that goes now."""
-        order = self._book.orders[client_order_id]
+        order = self._book.order(client_order_id)
         self._counts["orders_rejected" if order.status is OrderStatus.REJECTED else "orders_accepted"] += 1
         if order.status is OrderStatus.PENDING_CANCEL:
             self.line.push(self._requests.cancel(order, now_ns))
@@ -304,7 +307,7 @@ class ExchangeDialogue:
 
     def _on_replace_answer(self, request: ReplaceOrder, answer: OrderAnswered, now_ns: int) -> None:
         """Agreement comes as a numbered execution, which is never lost; a refusal only as this answer."""
-        replacement = self._book.orders[request.client_order_id].replacement
+        replacement = self._book.order(request.client_order_id).replacement
         if answer.outcome is AnswerOutcome.ACCEPTED or replacement is None:
             return
         if replacement.replace_id == request.replace_id:
@@ -339,7 +342,7 @@ class ExchangeDialogue:
 
     def _on_unanswered(self, request: Request, now_ns: int) -> None:
         if isinstance(request, SubmitOrder):
-            order = self._book.orders[request.client_order_id]
+            order = self._book.order(request.client_order_id)
             if order.status is OrderStatus.PENDING_NEW:
                 self._facts.learn(OrderUnanswered(now_ns, order.client_order_id))
         self._ask_again(request, now_ns)
@@ -359,7 +362,7 @@ class ExchangeDialogue:
                 self._ask_about(request, now_ns)
 
     def _ask_about(self, request: SubmitOrder | QueryOrder | CancelOrder | ReplaceOrder, now_ns: int) -> None:
-        order = self._book.orders[request.client_order_id]
+        order = self._book.order(request.client_order_id)
         if isinstance(request, CancelOrder):
             if not order.is_final:
                 self.line.push_first(self._requests.cancel(order, now_ns))
@@ -407,12 +410,12 @@ class ExchangeDialogue:
     def _take_execution(self, report: ExecutionReported, now_ns: int) -> None:
         reference = self._find_reference(report)
         self._counts["executions"] += 1
-        order = self._book.orders.get(report.client_order_id)
+        order = self._book.find_order(report.client_order_id)
         if report.price is not None:
             self._counts["fills"] += 1
         self._booking.take(report, None if reference is None else reference.mark(), now_ns)
         was_unanswered = order is not None and order.is_unanswered
-        if was_unanswered and not self._book.orders[report.client_order_id].is_unanswered:
+        if was_unanswered and not self._book.order(report.client_order_id).is_unanswered:
             self._on_first_word(report.client_order_id, now_ns)
 
     # Account

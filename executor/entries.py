@@ -22,6 +22,16 @@ class Entry(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
         """What the fact is about; for some kinds the journal admits a subject once only."""
         raise NotImplementedError
 
+    @property
+    def order_id(self) -> str | None:
+        """The order that the fact is about, if it is about one: all of these together give the order again."""
+        return getattr(self, "client_order_id", None)
+
+    @property
+    def instruction_id(self) -> str | None:
+        """The instruction whose verdict this is, if it is one."""
+        return None
+
 
 class OrderIntended(Entry, frozen=True, tag="intent", omit_defaults=True):
     """A signal passed every check: its order may be sent from now on, under this id and no other."""
@@ -31,6 +41,10 @@ class OrderIntended(Entry, frozen=True, tag="intent", omit_defaults=True):
 
     @property
     def subject(self) -> str:
+        return self.signal.signal_id
+
+    @property
+    def instruction_id(self) -> str | None:
         return self.signal.signal_id
 
 
@@ -52,6 +66,10 @@ class SignalDenied(Entry, frozen=True, tag="denied", omit_defaults=True, kw_only
 
     @property
     def subject(self) -> str:
+        return self.signal_id
+
+    @property
+    def instruction_id(self) -> str | None:
         return self.signal_id
 
 
@@ -111,6 +129,10 @@ class CancelIntended(Entry, frozen=True, tag="cancel", omit_defaults=True):
     def subject(self) -> str:
         return self.client_order_id
 
+    @property
+    def instruction_id(self) -> str | None:
+        return None if self.request is None else self.request.request_id
+
 
 class CancelRefused(Entry, frozen=True, tag="cancel_refused", omit_defaults=True):
     """The exchange could not cancel; executions tell why."""
@@ -134,6 +156,10 @@ class AmendIntended(Entry, frozen=True, tag="amend", omit_defaults=True):
     @property
     def subject(self) -> str:
         return self.client_order_id
+
+    @property
+    def instruction_id(self) -> str | None:
+        return self.request.request_id
 
 
 class AmendRefused(Entry, frozen=True, tag="amend_refused", omit_defaults=True):
@@ -161,6 +187,10 @@ class OrderAdopted(Entry, frozen=True, tag="adopted", omit_defaults=True):
     @property
     def subject(self) -> str:
         return self.client_order_id
+
+    @property
+    def instruction_id(self) -> str | None:
+        return self.signal.signal_id
 
 
 class OrderVanished(Entry, frozen=True, tag="vanished", omit_defaults=True):
@@ -197,6 +227,10 @@ class ExecutionTaken(Entry, frozen=True, tag="execution", omit_defaults=True):
     @property
     def subject(self) -> str:
         return str(self.report.execution_number)
+
+    @property
+    def order_id(self) -> str | None:
+        return self.report.client_order_id
 
 
 class TradingStateMoved(Entry, frozen=True, tag="trading_state", omit_defaults=True, kw_only=True):

@@ -171,6 +171,19 @@ class Scope(msgspec.Struct):
 NO_SCOPE = Scope()
 
 
+class ExposureState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of an exposure but the venue's balances, which are asked for anew at each start."""
+
+    total: Scope
+    strategies: dict[str, Scope]
+    currencies: dict[str, Scope]
+    marks: dict[InstrumentKey, Decimal]
+    unmarked: list[InstrumentKey]
+    prices: list[tuple[InstrumentKey, Side, list[Decimal]]]
+    intents: list[tuple[int, OrderTerms]]
+    flat_results: dict[PositionKey, Decimal]
+
+
 class Exposure:
     """All scopes, and what else the checks look at."""
 
@@ -186,6 +199,32 @@ class Exposure:
         self._intended_ns: dict[OrderTerms, int] = {}
         self._intents: deque[tuple[int, OrderTerms]] = deque()
         self._flat_results: dict[PositionKey, Decimal] = {}  # of a position when it was last flat
+
+    # What outlives a process
+
+    def state(self) -> ExposureState:
+        """What a snapshot keeps. It shares what it is made of: to be written down at once."""
+        return ExposureState(
+            total=self.total,
+            strategies=self.strategies,
+            currencies=self.currencies,
+            marks=self.marks,
+            unmarked=sorted(self.unmarked),
+            prices=[(key, side, prices) for (key, side), prices in self._prices.items()],
+            intents=list(self._intents),
+            flat_results=self._flat_results,
+        )
+
+    def restore(self, state: ExposureState) -> None:
+        """Become what a state says, which nobody else may use from here on."""
+        self.total, self.strategies, self.currencies = state.total, state.strategies, state.currencies
+        self.marks, self.unmarked = state.marks, set(state.unmarked)
+        scopes = (self.total, *self.strategies.values(), *self.currencies.values())
+        self._scopes_of = {key: [scope for scope in scopes if key in scope.holdings] for key in self.total.holdings}
+        self._prices = {(key, side): prices for key, side, prices in state.prices}
+        self._intents = deque(state.intents)
+        self._intended_ns = {terms: then_ns for then_ns, terms in state.intents}
+        self._flat_results = state.flat_results
 
     # What the checks read
 

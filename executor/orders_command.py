@@ -11,9 +11,10 @@ from common.command import Command, load_config, run_options
 from common.errors import NotReadyError
 from common.events.trading import Acknowledgement
 from common.money import plain
-from executor.book import Book, SignalRecord
+from executor.book import Book
 from executor.journal import open_readonly, read_entries
 from executor.orders import Order
+from executor.records import SignalRecord
 from executor.service import JOURNAL_NAME
 
 

@@ -50,11 +50,11 @@ def compare(report: AccountReported, open_orders: Sequence[VenueOrder], book: Bo
     """
     theirs = {order.client_order_id for order in open_orders}
     return Differences(
-        unknown=[order for order in open_orders if order.client_order_id not in book.orders],
+        unknown=[order for order in open_orders if book.find_order(order.client_order_id) is None],
         ended=[
             order
             for order in open_orders
-            if (ours := book.orders.get(order.client_order_id)) is not None and ours.is_final
+            if (ours := book.find_order(order.client_order_id)) is not None and ours.is_final
         ],
         missing=[
             order for order in book.working_orders() if not order.is_unanswered and order.client_order_id not in theirs

@@ -84,6 +84,8 @@ class ExecutorService:
             send=self._send,
             publish=self._waiting_events.append,
         )
+        for detail in self._core.facts.unusable_snapshots:
+            process.log.warning("snapshot_unusable", detail=detail)
         self._patience_ends_ns = self._clock.monotonic_ns() + PRICES_PATIENCE_NS
         self._core.recover(self._clock.now_ns())
 
@@ -106,6 +108,7 @@ class ExecutorService:
             drain(self._quotes, self._on_quote_frame, FRAMES_PER_TURN_MAX)
         self._on_time()
         self._publish_events()
+        self._core.rest(is_idle=ready <= {self._quotes, self._control})
 
     def readiness(self) -> str | None:
         """Ready once everything that was open at the start is settled with the exchange."""
@@ -128,6 +131,7 @@ class ExecutorService:
         """Read no more signals: those in the socket stay with their strategies, which send them again."""
         self._is_stopping = True
         self._has_waiting_signals = False
+        self._core.begin_stop()
 
     def is_settled(self) -> bool:
         """Every request has its answer, and every event was published.

@@ -6,7 +6,7 @@ that cover an order decides. Whatever goes wrong may tighten a scope; only a nam
 
 import enum
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -76,6 +76,10 @@ class KillSwitch:
             by=entry.by,
             reason=entry.reason,
         )
+
+    def restore(self, scopes: Iterable[ScopeState]) -> None:
+        """Become what `scopes` once told."""
+        self._scopes = {scope.scope: scope for scope in scopes}
 
     def state(self, strategy: str, exchange: str, symbol: str) -> TradingState:
         """What orders of a strategy in an instrument may do. Costs the same however many scopes there are."""

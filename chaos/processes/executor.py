@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from chaos.disk import VirtualFile, VirtualJournal
+from chaos.disk import JournalWrite, VirtualFile, VirtualJournal
 from chaos.facts import Size
 from chaos.machine import Machine
 from common.clock import NS_PER_MS
@@ -17,7 +17,6 @@ from common.wire.publisher import Publisher
 from common.wire.subscriber import Subscriber
 from executor.config import CircuitConfig, ExecutorConfig
 from executor.core import Executor
-from executor.entries import Entry
 from executor.intake import UnreadableSignal, read_pushed
 from executor.references import QUOTE_PATTERN, References
 from executor.requests import Request
@@ -34,6 +33,8 @@ CONFIG = ExecutorConfig(
     held_ms_max=500,
     circuit=CircuitConfig(failures_max=3, pause_ms=20, pause_ms_max=100),
     heartbeat_interval_ms=50,
+    snapshot_interval_entries=20,
+    ended_instructions_max=3,
 )
 PRICES_PATIENCE_NS = 200 * NS_PER_MS
 INBOX_FRAMES_MAX = 1_000  # a PULL socket's queue; what is beyond it is refused to its sender
@@ -42,7 +43,7 @@ INBOX_FRAMES_MAX = 1_000  # a PULL socket's queue; what is beyond it is refused 
 class ExecutorNode:
     """Moves frames to the core, and its events out after each step."""
 
-    def __init__(self, machine: Machine, file: VirtualFile[Sequence[Entry]]) -> None:
+    def __init__(self, machine: Machine, file: VirtualFile[JournalWrite]) -> None:
         self._machine = machine
         self._inbox: deque[bytes] = deque()
         self._waiting_events: deque[Message] = deque()
@@ -101,6 +102,7 @@ class ExecutorNode:
             self.core.ask_for_executions(now_ns)
         self._take_signals()
         self._publish_events()
+        self.core.rest(is_idle=True)
         if now_ns >= self._next_heartbeat_ns:
             self._events.heartbeat(now_ns)
             self._next_heartbeat_ns = now_ns + CONFIG.heartbeat_interval_ms * NS_PER_MS

@@ -3,29 +3,54 @@
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
 import pytest
-from support.executor_builders import MemoryJournal, make_denial, make_ending, make_intent, make_report, make_signal
+from support.executor_builders import (
+    MemoryJournal,
+    make_amend_request,
+    make_cancel_request,
+    make_denial,
+    make_ending,
+    make_intent,
+    make_report,
+    make_signal,
+)
 
 from chaos.disk import VirtualFile, VirtualJournal
 from chaos.facts import Facts
 from common.errors import ConfigError, FatalError
 from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome
+from common.ids import make_client_order_id
 from executor.core import Journal
 from executor.entries import (
+    AmendIntended,
     CancelIntended,
     CancelRefused,
     Entry,
     ExecutionTaken,
     OrderAbandoned,
+    OrderAdopted,
     OrderAnswerTaken,
     OrderIntended,
     OrderUnanswered,
     SignalConflicted,
 )
-from executor.journal import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal, open_readonly, read_entries
+from executor.journal import (
+    _OF_ORDER,
+    _OF_REQUEST,
+    _OF_SIGNAL,
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    SqliteJournal,
+    open_readonly,
+    read_entries,
+)
+from executor.snapshot import Snapshot
 
 OpenJournal = Callable[[], Journal]
 
@@ -55,7 +80,8 @@ ONE_OF_EACH_KIND: list[Entry] = [
 def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenJournal]:
     """Opens the same journal again and again, as one life after the other does."""
     opened: list[SqliteJournal | MemoryJournal] = []
-    kept: list[Entry] = []
+    entries: list[Entry] = []
+    kept: list[Snapshot] = []
     file: VirtualFile[Sequence[Entry]] = VirtualFile(is_synced=True)
 
     def open_next() -> Journal:
@@ -64,7 +90,7 @@ def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
         if opened:
             opened[-1].close()
         is_file = request.param == "file"
-        opened.append(SqliteJournal(tmp_path / "journal.sqlite", "normal") if is_file else MemoryJournal(kept))
+        opened.append(SqliteJournal(tmp_path / "journal.sqlite", "normal") if is_file else MemoryJournal(entries, kept))
         return opened[-1]
 
     yield open_next
@@ -164,6 +190,101 @@ def test_refused_signal_is_kept_with_whatever_amount_it_had(open_journal: OpenJo
 
     [entry] = journal.replay()
     assert repr(entry) == repr(make_denial("s-1", signal=make_signal("s-1", quantity=quantity)))
+
+
+def test_tail_is_what_comes_behind_an_entry(open_journal: OpenJournal) -> None:
+    """A start that has a snapshot reads no more."""
+    journal = open_journal()
+    assert journal.last_seq() == 0
+    journal.append(ONE_OF_EACH_KIND)
+
+    assert journal.last_seq() == len(ONE_OF_EACH_KIND)
+    assert list(journal.replay(after_seq=4)) == ONE_OF_EACH_KIND[4:]
+    assert list(journal.replay(after_seq=len(ONE_OF_EACH_KIND))) == []
+
+
+ORDER_ID = make_client_order_id("s-1")
+LIFE_OF_AN_ORDER: list[Entry] = [
+    make_intent("s-1"),
+    OrderUnanswered(2, ORDER_ID),
+    AmendIntended(3, ORDER_ID, make_amend_request("a-1", "s-1"), Decimal(2), Decimal(101)),
+    ExecutionTaken(4, make_report(1, "s-1")),
+    CancelIntended(5, ORDER_ID, make_cancel_request("s-1", request_id="c-1")),
+    CancelIntended(6, ORDER_ID),
+    ExecutionTaken(7, make_ending(2, "s-1")),
+]
+OTHER_LIVES: list[Entry] = [
+    make_intent("s-2"),
+    make_denial("s-3"),
+    make_denial("a-2", is_request=True),
+    SignalConflicted(timestamp_ns=3, signal_id="s-1", digest="e" * 32),
+    ExecutionTaken(9, make_report(3, "s-2")),
+    OrderAdopted(10, "theirs", make_signal("adopted-1"), Decimal(0), "venue-1"),
+]
+
+
+def interleaved(journal: Journal) -> None:
+    """Append the entries of several orders, in turn."""
+    for mine, other in zip_longest(LIFE_OF_AN_ORDER, OTHER_LIVES):
+        journal.append([entry for entry in (mine, other) if entry is not None])
+
+
+def test_history_of_an_order_is_all_that_is_about_it(open_journal: OpenJournal) -> None:
+    """In order, and nothing of others; folded alone it gives the order again."""
+    interleaved(open_journal())
+    journal = open_journal()
+    journal.keep_snapshot(Snapshot(5, b"", ""))  # what lies behind one must be found as well
+
+    assert list(journal.history_of_order(ORDER_ID, journal.last_seq())) == LIFE_OF_AN_ORDER
+    assert list(journal.history_of_order("theirs", journal.last_seq())) == OTHER_LIVES[-1:]
+    assert list(journal.history_of_order("tp-nobody", journal.last_seq())) == []
+
+
+@pytest.mark.parametrize("instruction_id", ["s-1", "a-1", "c-1"])
+def test_history_of_an_instruction_is_that_of_its_order(open_journal: OpenJournal, instruction_id: str) -> None:
+    """A signal, a cancel, an amendment: each is found by its own id."""
+    journal = open_journal()
+    interleaved(journal)
+
+    assert list(journal.history_of_instruction(instruction_id, journal.last_seq())) == LIFE_OF_AN_ORDER
+
+
+def test_history_of_a_refused_instruction_is_its_refusal(open_journal: OpenJournal) -> None:
+    """Of a signal, or of a request; a new instruction has none, and an adopted order is found by its made-up signal."""
+    journal = open_journal()
+    interleaved(journal)
+    last_seq = journal.last_seq()
+
+    assert list(journal.history_of_instruction("s-3", last_seq)) == [OTHER_LIVES[1]]
+    assert list(journal.history_of_instruction("a-2", last_seq)) == [OTHER_LIVES[2]]
+    assert list(journal.history_of_instruction("adopted-1", last_seq)) == OTHER_LIVES[-1:]
+    assert list(journal.history_of_instruction("s-4", last_seq)) == []
+
+
+def test_history_ends_where_it_is_told_to(open_journal: OpenJournal) -> None:
+    """A fold of the past must not see what came later."""
+    journal = open_journal()
+    journal.append(LIFE_OF_AN_ORDER)
+
+    for last_seq in range(len(LIFE_OF_AN_ORDER) + 1):
+        assert list(journal.history_of_order(ORDER_ID, last_seq)) == LIFE_OF_AN_ORDER[:last_seq]
+        assert list(journal.history_of_instruction("s-1", last_seq)) == LIFE_OF_AN_ORDER[:last_seq]
+    assert list(journal.history_of_instruction("c-1", 4)) == []
+
+
+def test_snapshots_come_back_newest_first(open_journal: OpenJournal) -> None:
+    """And survive the life that wrote them; the same number is kept once."""
+    journal = open_journal()
+    journal.append(LIFE_OF_AN_ORDER)
+    assert list(journal.snapshots()) == []
+
+    for seq, body in ((1, b"one"), (3, b"three"), (5, b"five"), (5, b"cinq")):
+        journal.keep_snapshot(Snapshot(seq, body, f"sum of {seq}"))
+
+    found = list(open_journal().snapshots())[:2]
+    assert found == [Snapshot(5, b"cinq", "sum of 5"), found[1]]
+    assert found[1].seq in {3, 5}
+    assert list(open_journal().replay()) == LIFE_OF_AN_ORDER
 
 
 # What only a file must withstand
@@ -322,6 +443,154 @@ def test_journal_of_a_newer_version_is_refused(path: Path) -> None:
 
     with pytest.raises(ConfigError, match=f"expected schema version {SCHEMA_VERSION}, was {SCHEMA_VERSION + 1}"):
         SqliteJournal(path, "normal")
+
+
+SCHEMA_OF_VERSION_1 = """
+PRAGMA application_id = 0x54504A31;
+PRAGMA user_version = 1;
+CREATE TABLE entries (
+  seq INTEGER PRIMARY KEY,
+  timestamp_ns INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_verdict_per_signal ON entries (subject) WHERE kind IN ('intent', 'denied');
+CREATE UNIQUE INDEX one_booking_per_execution ON entries (subject) WHERE kind = 'execution';
+"""
+
+
+def write_version_1(path: Path, entries: Sequence[Entry]) -> None:
+    """A file as the version before this one has left it."""
+    connection = sqlite3.connect(path)
+    connection.executescript(SCHEMA_OF_VERSION_1)
+    connection.executemany(
+        "INSERT INTO entries (timestamp_ns, kind, subject, body) VALUES (?, ?, ?, ?)",
+        [
+            (each.timestamp_ns, each.__struct_config__.tag, each.subject, msgspec.json.encode(each).decode())
+            for each in entries
+        ],
+    )
+    connection.commit()
+    connection.close()
+
+
+def test_journal_of_version_1_is_taken_over(path: Path, tmp_path: Path) -> None:
+    """All that was in it is there, and can be found as in a file that was of this version from the start."""
+    entries = [*LIFE_OF_AN_ORDER, *OTHER_LIVES]
+    write_version_1(path, entries)
+    (tmp_path / "new").mkdir()
+    journal = SqliteJournal(tmp_path / "new" / path.name, "normal")
+    journal.append(entries)
+    journal.keep_snapshot(Snapshot(len(entries), b"", ""))
+    journal.close()
+
+    assert read(path) == entries
+
+    tables = []
+    for each in (path, tmp_path / "new" / path.name):
+        connection = sqlite3.connect(each)
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        rows = connection.execute("SELECT seq, order_id, instruction_id FROM entries ORDER BY seq").fetchall()
+        lookups = connection.execute("SELECT name, seq FROM lookups ORDER BY name, seq").fetchall()
+        derived = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'entries' ORDER BY name"
+        tables.append((rows, lookups, connection.execute(derived).fetchall()))
+        connection.close()
+    assert tables[0] == tables[1]
+
+
+def test_journal_that_was_taken_over_goes_on(path: Path) -> None:
+    """Old and new entries of one order are one history."""
+    write_version_1(path, LIFE_OF_AN_ORDER[:3])
+    journal = SqliteJournal(path, "normal")
+
+    journal.append(LIFE_OF_AN_ORDER[3:])
+
+    assert journal.history_of_instruction("a-1", 100) == LIFE_OF_AN_ORDER
+    journal.close()
+
+
+def test_orders_of_a_journal_of_version_1_can_be_read_without_taking_it_over(path: Path) -> None:
+    """Who only looks changes nothing."""
+    write_version_1(path, LIFE_OF_AN_ORDER)
+    reader = open_readonly(path)
+
+    assert [entry for _, entry in read_entries(reader)] == LIFE_OF_AN_ORDER
+
+    assert reader.execute("PRAGMA user_version").fetchone() == (1,)
+    reader.close()
+
+
+def test_entry_that_is_missing_is_fatal_and_named(path: Path) -> None:
+    """Who takes one away changes what all others add up to."""
+    write(path, *(make_intent(f"s-{number}") for number in range(5)))
+    connection = sqlite3.connect(path)
+    connection.execute("DELETE FROM entries WHERE seq = 3")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(FatalError, match="journal entry 3: expected it before 4, was none"):
+        read(path)
+
+
+def test_only_the_newest_snapshots_are_kept(path: Path) -> None:
+    """The file does not grow by them."""
+    journal = SqliteJournal(path, "normal")
+
+    for seq in range(1, 10):
+        journal.keep_snapshot(Snapshot(seq, b"body", "sum"))
+
+    assert [each.seq for each in journal.snapshots()] == [9, 8, 7]
+    journal.close()
+
+
+def test_snapshot_that_cannot_be_read_has_no_body(path: Path) -> None:
+    """So it fails its checksum; the others and all entries are still there."""
+    write(path, *LIFE_OF_AN_ORDER)
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE snapshots; CREATE TABLE snapshots (seq INTEGER PRIMARY KEY);")
+    connection.execute("INSERT INTO snapshots VALUES (7)")
+    connection.commit()
+    connection.close()
+    journal = SqliteJournal(path, "normal")
+
+    assert list(journal.snapshots()) == [Snapshot(7, b"", "")]
+    assert list(journal.replay()) == LIFE_OF_AN_ORDER
+    journal.close()
+
+
+def test_snapshots_that_are_gone_are_told(path: Path) -> None:
+    """One that nobody can use stands for those that nobody can count."""
+    write(path, *LIFE_OF_AN_ORDER)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE snapshots")
+    connection.close()
+    journal = SqliteJournal(path, "normal")
+
+    assert list(journal.snapshots()) == [Snapshot(0, b"", "")]
+    journal.close()
+
+
+def test_closed_journal_keeps_and_finds_nothing(path: Path) -> None:
+    """Fail closed: who asks it hears so."""
+    journal = SqliteJournal(path, "normal")
+    journal.close()
+
+    with pytest.raises(FatalError, match="snapshot 1 could not be written"):
+        journal.keep_snapshot(Snapshot(1, b"body", "sum"))
+    with pytest.raises(FatalError, match="expected a readable file"):
+        journal.history_of_order("tp-1", 1)
+
+
+def test_lookups_use_their_indexes(path: Path) -> None:
+    """However long the journal is."""
+    journal = SqliteJournal(path, "normal")
+    for query in (_OF_ORDER, _OF_SIGNAL, _OF_REQUEST):
+        key = {"name": "name", "last": 9, "after": 5}
+        plan = [row[3] for row in journal._connection.execute(f"EXPLAIN QUERY PLAN {query}", key)]
+        assert plan
+        assert not any(step.startswith("SCAN entries") for step in plan), plan
+    journal.close()
 
 
 def test_file_that_is_no_database_is_refused(path: Path) -> None:

@@ -14,7 +14,6 @@ from chaos.faults import CHANNELS, NETWORK_KINDS, PROCESSES, SCENARIOS, TROUBLE_
 from chaos.histories import run_history, scenario_of
 from chaos.memory_outbox_store import MemoryOutboxStore
 from common.crash_points import CRASH_POINTS
-from common.events.trading import Signal
 from common.events.venue import SubmitOrder
 from exchange.sources import Sources
 from executor import gate, risk
@@ -22,6 +21,8 @@ from executor.circuit_breaker import CircuitBreaker
 from executor.core import Executor
 from executor.dialogue import ExchangeDialogue
 from executor.entries import Entry, OrderIntended
+from executor.holding import Instruction
+from executor.records import SignalRecord
 
 SEEDS_OF_A_SAFEGUARD = 20
 TIMES_MS = st.integers(50, TROUBLE_MS - 50)
@@ -144,13 +145,13 @@ def test_blind_second_order_under_a_fresh_id_is_seen(monkeypatch: pytest.MonkeyP
 
 def test_signal_applied_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Safeguard: a known signal is answered, not acted on; the journal's unique index is the second net."""
-    on_signal = Executor.on_signal
 
-    def act_on_known(executor: Executor, signal: Signal, now_ns: int) -> None:
-        executor.book.signals.pop(signal.signal_id, None)
-        on_signal(executor, signal, now_ns)
+    def act_on_known(
+        executor: Executor, _record: SignalRecord, instruction: Instruction, _digest: str, now_ns: int
+    ) -> None:
+        executor._apply(instruction, now_ns)
 
-    monkeypatch.setattr(Executor, "on_signal", act_on_known)
+    monkeypatch.setattr(Executor, "_on_known", act_on_known)
 
     assert find_violation("network", ["live"])
 

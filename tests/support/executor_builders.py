@@ -33,6 +33,7 @@ from common.events.venue import (
 )
 from common.ids import make_client_order_id
 from common.instruments import Instrument, InstrumentTable, Listed
+from executor.archive import find_instruction_history, find_order_history
 from executor.book import Book
 from executor.config import ExecutorConfig
 from executor.core import Executor
@@ -41,6 +42,7 @@ from executor.orders import Order
 from executor.positions import Position
 from executor.requests import Request
 from executor.risk import Reference
+from executor.snapshot import Snapshot
 
 NOW_NS = 1_700_000_000_000_000_000
 EXCHANGE = "simulated"
@@ -283,8 +285,9 @@ def make_intent(signal_id: str = "s-1", **changes: Any) -> OrderIntended:
 class MemoryJournal:
     """A journal that lives as long as the test holds it. It follows the contract of the real one."""
 
-    def __init__(self, entries: list[Entry] | None = None) -> None:
-        """Open a journal: empty, or on the entries of another one, which it shares."""
+    def __init__(self, entries: list[Entry] | None = None, kept: list[Snapshot] | None = None) -> None:
+        """Open a journal: empty, or on the entries and snapshots of another one, which it shares."""
+        self.kept: list[Snapshot] = [] if kept is None else kept
         self.entries: list[Entry] = [] if entries is None else entries
         self.is_broken = False
         self._unique = {_unique_key(entry) for entry in self.entries}
@@ -297,9 +300,29 @@ class MemoryJournal:
         self.entries += entries
         self._unique.update(keys)
 
-    def replay(self) -> Iterator[Entry]:
-        """Every entry, in order."""
-        return iter(list(self.entries))
+    def replay(self, after_seq: int = 0) -> Iterator[Entry]:
+        """Every entry behind that number, in order."""
+        return iter(self.entries[after_seq:])
+
+    def last_seq(self) -> int:
+        """The number of the newest entry."""
+        return len(self.entries)
+
+    def history_of_order(self, client_order_id: str, last_seq: int) -> list[Entry]:
+        """Every entry about an order."""
+        return find_order_history(self.entries[:last_seq], client_order_id)
+
+    def history_of_instruction(self, instruction_id: str, last_seq: int) -> list[Entry]:
+        """The denial of an instruction, or every entry about its order."""
+        return find_instruction_history(self.entries[:last_seq], instruction_id)
+
+    def keep_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep it, and the two before it."""
+        self.kept[:] = [*(each for each in self.kept if each.seq != snapshot.seq), snapshot][-3:]
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What was kept, newest first."""
+        return iter(self.kept[::-1])
 
     def close(self) -> None:
         """Nothing to close."""
@@ -319,8 +342,8 @@ class Killed(Exception):  # noqa: N818  # no error: it is what happens to the pr
 class _TracedJournal(MemoryJournal):
     """Notes in a common trace when entries become durable."""
 
-    def __init__(self, take_step: Callable[[object], None], entries: list[Entry]) -> None:
-        super().__init__(entries)
+    def __init__(self, take_step: Callable[[object], None], entries: list[Entry], kept: list[Snapshot]) -> None:
+        super().__init__(entries, kept)
         self._take_step = take_step
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -342,6 +365,7 @@ class ExecutorHarness:
         self,
         *instruments: Instrument,
         entries: Sequence[Entry] = (),
+        snapshots: Sequence[Snapshot] = (),
         epoch: int = 1,
         now_ns: int = NOW_NS,
         **config: Any,
@@ -352,7 +376,7 @@ class ExecutorHarness:
         self.in_flight: Request | None = None  # the newest request, answered or not
         self.reference: Reference | None = make_reference()
         self.steps_left: int | None = None  # until the process is killed; None for a long life
-        self.journal = _TracedJournal(self._take_step, list(entries))
+        self.journal = _TracedJournal(self._take_step, list(entries), list(snapshots))
         self.executor = Executor(
             epoch=epoch,
             # Stories are told without the regular look at the account, unless they are about it.
@@ -370,7 +394,12 @@ class ExecutorHarness:
     def restarted(self) -> "ExecutorHarness":
         """The next life: nothing but the journal is left. It is not recovered yet."""
         return ExecutorHarness(
-            *self._instruments, entries=self.journal.entries, epoch=self._epoch + 1, now_ns=self.now_ns, **self._config
+            *self._instruments,
+            entries=self.journal.entries,
+            snapshots=self.journal.kept,
+            epoch=self._epoch + 1,
+            now_ns=self.now_ns,
+            **self._config,
         )
 
     # What the test looks at
@@ -421,7 +450,7 @@ class ExecutorHarness:
 
     def order(self, signal_id: str = "s-1") -> Order:
         """The order of a signal."""
-        return self.book.orders[make_client_order_id(signal_id)]
+        return self.book.order(make_client_order_id(signal_id))
 
     def position(self, strategy: str = STRATEGY) -> Position:
         """The position of a strategy."""
@@ -544,10 +573,21 @@ def contents(book: Book) -> tuple[object, ...]:
         [order.client_order_id for order in book.working_orders()],
         book.last_execution_number,
         book.requests,
+        book.memory.fills,
         book.last_ids,
         book.orders_intended,
         book.orders_adopted,
     )
+
+
+def recall_all(book: Book, entries: Sequence[Entry]) -> Book:
+    """A book that holds again whatever it has forgotten."""
+    for entry in entries:
+        if entry.order_id is not None:
+            book.find_order(entry.order_id)
+        if entry.instruction_id is not None:
+            book.record_of(entry.instruction_id)
+    return book
 
 
 def refold(entries: Sequence[Entry]) -> Book:
