@@ -60,7 +60,7 @@ class Churner(Strategy):
         orders = [order for order in self.open_orders(tick) if order.order_type == "limit"]
         match change:
             case 6 if orders:
-                self.amend(orders[-1].signal_id, quantity=QUANTITY * 3, limit_price=mid)
+                self.amend(orders[-1].signal_id, quantity=QUANTITY * 3, limit_price=mid * (1 - AWAY / 2))
             case 7:
                 # On its way, and changed at once.
                 signal_id = self.sell(tick, QUANTITY * 2, limit_price=mid * (1 + AWAY))
@@ -68,6 +68,5 @@ class Churner(Strategy):
             case 8 if orders:
                 self.amend(orders[-1].signal_id, quantity=QUANTITY / 2)
                 self.cancel(orders[0].signal_id)
-            case 9:
-                for order in orders[:2]:
-                    self.cancel(order.signal_id)
+            case 9 if orders:
+                self.cancel(orders[0].signal_id)

@@ -192,7 +192,7 @@ class World:
         old = executor.node
         executor.forget()
         ghost = Ghost(old, self._schedule, lambda: counts.update({"lives fenced": 1}))
-        for channel in ("market", "signals", "answers", "executions"):
+        for channel in ("market", "signals", "answers"):
             self._network.connect(channel, ghost.receive)
         executor.start()
         is_replaced = functools.partial(self._has_heard_after, old.epoch)
