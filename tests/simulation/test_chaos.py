@@ -271,7 +271,7 @@ def test_order_that_a_halt_leaves_working_is_seen(monkeypatch: pytest.MonkeyPatc
     """Safeguard: a halt takes back what works, again and again until nothing does."""
     monkeypatch.setattr(Safety, "_enforce", lambda _safety, _now_ns: 0)
 
-    assert find_planned(["halted"], commanded(ControlAction.HALT))
+    assert find_planned(["halted"], Plan(commands=[Command(1_450, ControlAction.HALT, "all")]))
 
 
 def test_halt_that_does_not_survive_a_restart_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
