@@ -15,7 +15,7 @@ from common.events.base import DRAFT
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
 from exchange.records import Halt, RecordedReplacement, check_numbers
 from executor.archive import find_instruction_history, find_order_history
-from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied
+from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied, TradingStateMoved
 from executor.snapshot import Snapshot
 from strategy.checkpoint import Checkpoint
 from strategy.outbox import Instruction
@@ -84,6 +84,8 @@ class VirtualJournal:
         for entry in entries:
             if isinstance(entry, OrderIntended):
                 self._facts.note_intent(Intent(entry.signal, entry.client_order_id, entry.timestamp_ns))
+            elif isinstance(entry, TradingStateMoved):
+                self._facts.note_state(entry)
         self._pass_point("executor.journal.written")
 
     def replay(self, after_seq: int = 0) -> Iterator[Entry]:
@@ -109,6 +111,12 @@ class VirtualJournal:
     def snapshots(self) -> Iterator[Snapshot]:
         """What was kept, newest first."""
         return (each for each in reversed(self._file.transactions) if isinstance(each, Snapshot))
+
+    def go_astray(self, facts: Facts) -> None:
+        """Write to a copy from now on, which nobody reads."""
+        file: VirtualFile[JournalWrite] = VirtualFile(is_synced=True)
+        file.transactions = list(self._file.transactions)
+        self._file, self._facts, self._pass_point = file, facts, lambda _name: None
 
 
 def entries_of(file: VirtualFile[JournalWrite]) -> list[Entry]:
@@ -144,6 +152,7 @@ class VirtualLedger(MemoryLedger):
         self._file.commit(("record_submission", (request, answer, now_ns)))
         super().record_submission(request, answer, now_ns)
         self._facts.note_submission(Submission(self.orders[request.client_order_id], request.request_id))
+        self._facts.note_ledger(self.orders.values(), self.executions)
         self._pass_point("exchange.order.written")
         return True
 
@@ -160,6 +169,7 @@ class VirtualLedger(MemoryLedger):
         check_numbers(drafts, len(self.executions))
         self._file.commit(("record_executions", (drafts, replacement)))
         super().record_executions(drafts, replacement)
+        self._facts.note_ledger(self.orders.values(), self.executions)
         self._pass_point("exchange.executions.written")
 
     def record_replacement(self, replacement: RecordedReplacement) -> None:

@@ -1,18 +1,23 @@
 """What a witness outside of all processes saw: the ground on which the invariants judge."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from common.events.risk import TradingState
 from common.events.trading import Signal
 from common.events.venue import ExecutionReported
 from common.instruments import Listed
 from exchange.records import RecordedOrder
 from executor.book import Book
-from executor.entries import Entry
+from executor.entries import Entry, TradingStateMoved
+from executor.limits import RiskLimits
+from executor.requests import Request
+from executor.trading_state import ALL, STRICTNESS
+from strategy.outbox import Instruction, id_of
 
+NO_LIMITS = RiskLimits()
 VIOLATIONS_MAX = 20  # of one history; more of the same say nothing new
 
 
@@ -58,32 +63,45 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     probes_ms: Mapping[str, float | None]  # from healing to the end of each strategy's probe
 
 
-class Invariant(Protocol):
-    """One promise. Each method yields a message for whatever breaks it."""
+class Invariant:
+    """One promise. Each method gives a message for whatever breaks it, and none where the promise does not look."""
 
     name: str
 
     def on_intent(self, intent: Intent, facts: "Facts") -> Sequence[str]:
         """An intent has become durable."""
-        ...
+        return ()
 
     def on_submission(self, submission: Submission, facts: "Facts") -> Sequence[str]:
         """An order has reached the exchange."""
-        ...
+        return ()
+
+    def on_request(self, request: Request, facts: "Facts") -> Sequence[str]:
+        """The executor sends something to the exchange."""
+        return ()
+
+    def on_ledger(
+        self, orders: Collection[RecordedOrder], executions: Sequence[ExecutionReported], facts: "Facts"
+    ) -> Sequence[str]:
+        """The exchange's ledger holds more than before."""
+        return ()
 
     def after_step(self, sizes: Sequence[Size]) -> Sequence[str]:
         """A process has handled one message or let time pass."""
-        ...
+        return ()
 
     def at_end(self, ending: Ending, facts: "Facts") -> Sequence[str]:
         """All faults are healed and everything has come to rest."""
-        ...
+        return ()
 
 
 class Facts:
     """Everything the witness noted, and the promises that did not hold."""
 
-    def __init__(self, invariants: Sequence[Invariant], *, reference_age_ns_max: int) -> None:
+    def __init__(
+        self, invariants: Sequence[Invariant], *, reference_age_ns_max: int, limits: RiskLimits = NO_LIMITS
+    ) -> None:
+        self.instructions: dict[str, Instruction] = {}
         self.emitted: dict[str, Signal] = {}
         self.intents: dict[str, Intent] = {}
         self.prices_ns: dict[tuple[str, str], int] = {}  # the newest price that the gateway made
@@ -92,11 +110,15 @@ class Facts:
         self.violations: list[Violation] = []
         self.order_ids: dict[str, str] = {}  # signal of each order id that may exist
         self.reference_age_ns_max = reference_age_ns_max
+        self.limits = limits
+        self.states: dict[str, TradingState] = {}  # of each scope, as the journal has it
         self._invariants = invariants
 
-    def note_emitted(self, signal: Signal) -> None:
-        """A strategy is about to send a signal, for the first time or again."""
-        self.emitted.setdefault(signal.signal_id, signal)
+    def note_emitted(self, instruction: Instruction) -> None:
+        """A strategy is about to send an instruction, for the first time or again."""
+        self.instructions.setdefault(id_of(instruction), instruction)
+        if isinstance(instruction, Signal):
+            self.emitted.setdefault(instruction.signal_id, instruction)
 
     def note_price(self, listed: Listed, now_ns: int) -> None:
         """The gateway has made a price."""
@@ -107,6 +129,24 @@ class Facts:
         self.intents[intent.client_order_id] = intent
         for invariant in self._invariants:
             self._judge(invariant, invariant.on_intent(intent, self))
+
+    def note_state(self, entry: TradingStateMoved) -> None:
+        """A move of the kill switch has become durable."""
+        self.states[entry.scope] = entry.state
+
+    def state_of(self, signal: Signal) -> TradingState:
+        """What the journal allows the orders of a signal: the strictest of what covers them."""
+        return strictest(self.states, signal)
+
+    def note_request(self, request: Request) -> None:
+        """The executor is about to send something to the exchange."""
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.on_request(request, self))
+
+    def note_ledger(self, orders: Collection[RecordedOrder], executions: Sequence[ExecutionReported]) -> None:
+        """The exchange's ledger has grown."""
+        for invariant in self._invariants:
+            self._judge(invariant, invariant.on_ledger(orders, executions, self))
 
     def note_submission(self, submission: Submission) -> None:
         """An order has reached the exchange."""
@@ -129,3 +169,9 @@ class Facts:
         for message in messages:
             if len(self.violations) < VIOLATIONS_MAX:
                 self.violations.append(Violation(invariant.name, message))
+
+
+def strictest(states: Mapping[str, TradingState], signal: Signal) -> TradingState:
+    """What holds for the orders of a signal where each scope has a state of its own."""
+    scopes = (ALL, f"strategy:{signal.strategy}", f"symbol:{signal.exchange}.{signal.symbol}")
+    return max((states.get(scope, TradingState.ACTIVE) for scope in scopes), key=STRICTNESS.__getitem__)

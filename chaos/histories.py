@@ -1,13 +1,11 @@
 """Histories by number: a seed and a scenario in, a result out. The same in, the same out, on any machine."""
 
-from collections.abc import Sequence
-from random import Random
-
 import msgspec
 
 from chaos.facts import Violation
-from chaos.faults import SCENARIOS, Fault, draw_faults
+from chaos.faults import SCENARIOS
 from chaos.invariants import undecided
+from chaos.plans import Plan, draw_plan
 from chaos.world import World
 
 
@@ -37,18 +35,17 @@ def scenario_of(seed: int, name: str | None) -> str:
     return name or list(SCENARIOS)[seed % len(SCENARIOS)]
 
 
-def run_history(name: str, seed: int, faults: Sequence[Fault] | None = None) -> HistoryResult:
+def run_history(name: str, seed: int, plan: Plan | None = None) -> HistoryResult:
     """Run one history.
 
     Args:
         name: The scenario.
         seed: Decides everything else.
-        faults: Instead of those that the seed draws.
+        plan: Instead of what the seed has in store.
     """
     scenario = SCENARIOS[name]
-    world = World(scenario, seed)
-    # A random of its own: given faults must not change the market or the network.
-    ending = world.run(draw_faults(scenario, Random(f"faults {seed}")) if faults is None else faults)
+    world = World(scenario, seed, plan or draw_plan(scenario, seed))
+    ending = world.run()
     facts = world.facts
     return HistoryResult(
         scenario=name,

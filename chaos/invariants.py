@@ -5,39 +5,34 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from chaos.facts import Ending, Facts, Intent, Invariant, Size, Submission
+from chaos.safety_invariants import CancelsPass, Halted, Limited, Reducing, signed_quantity
 from common.errors import FatalError
-from common.events.trading import Acknowledgement, OrderStatus
+from common.events.trading import Acknowledgement, CancelRequested, OrderStatus
 from common.events.venue import AnswerOutcome, ExecutionType, terms_of
 from common.ids import make_client_order_id
-from common.money import EXACT, ZERO
-from exchange.records import terms_key
+from common.money import EXACT, ZERO, plain
+from exchange.records import RecordedOrder, terms_key
 from executor.book import Book
-from executor.entries import OrderIntended, SignalDenied
+from executor.entries import (
+    AmendIntended,
+    CancelIntended,
+    Entry,
+    OrderAdopted,
+    OrderIntended,
+    OrderVanished,
+    SignalDenied,
+    TradingStateMoved,
+)
 from executor.orders import Order
 from executor.requests import RequestWriter
 from executor.risk import Reason
+from executor.trading_state import RECONCILIATION
 
 PROBE_MS_MAX = 1_000
 NEVER_LIVED = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
 
 
-class _Silent:
-    """Has nothing to say where a promise does not look."""
-
-    def on_intent(self, intent: Intent, facts: Facts) -> Sequence[str]:
-        return ()
-
-    def on_submission(self, submission: Submission, facts: Facts) -> Sequence[str]:
-        return ()
-
-    def after_step(self, sizes: Sequence[Size]) -> Sequence[str]:
-        return ()
-
-    def at_end(self, ending: Ending, facts: Facts) -> Sequence[str]:
-        return ()
-
-
-class NoDuplicate(_Silent):
+class NoDuplicate(Invariant):
     """Each order at the exchange is the one order of one signal, and fills no more than its quantity."""
 
     name = "no duplicate"
@@ -54,32 +49,32 @@ class NoDuplicate(_Silent):
             if execution.execution_type is ExecutionType.TRADE:
                 filled[execution.client_order_id] += execution.quantity
         return [
-            f"{order_id}: expected fills up to {ending.orders[order_id].terms.quantity}, were {quantity}"
+            f"{order_id}: expected fills up to {ending.orders[order_id].quantity}, were {quantity}"
             for order_id, quantity in filled.items()
-            if quantity > ending.orders[order_id].terms.quantity
+            if quantity > ending.orders[order_id].quantity
         ]
 
 
-class NoLoss(_Silent):
-    """Every signal that a strategy has emitted has exactly one end, and the strategy was told."""
+class NoLoss(Invariant):
+    """Every instruction that a strategy has emitted has exactly one end, and the strategy was told."""
 
     name = "no loss"
 
     def at_end(self, ending: Ending, facts: Facts) -> Sequence[str]:
         verdicts: dict[str, int] = defaultdict(int)
-        for entry in ending.entries:
-            if isinstance(entry, OrderIntended | SignalDenied):
-                verdicts[entry.subject] += 1
+        for instruction_id in map(_verdict_on, ending.entries):
+            if instruction_id is not None:
+                verdicts[instruction_id] += 1
         messages = [f"{name}: expected one verdict, were {count}" for name, count in verdicts.items() if count != 1]
         messages += [
-            f"{name}: expected a verdict in the journal, was none" for name in facts.emitted if not verdicts[name]
+            f"{name}: expected a verdict in the journal, was none" for name in facts.instructions if not verdicts[name]
         ]
         waiting = {name: count for name, count in ending.unacknowledged.items() if count}
         messages += [f"{name}: expected an empty outbox, {count} unacknowledged" for name, count in waiting.items()]
         return messages
 
 
-class WriteAhead(_Silent):
+class WriteAhead(Invariant):
     """No order is at the exchange without a durable intent in the journal at that moment."""
 
     name = "write-ahead"
@@ -90,7 +85,7 @@ class WriteAhead(_Silent):
         return [f"{submission.order.client_order_id}: expected its intent in the journal before it, was not there"]
 
 
-class Agreement(_Silent):
+class Agreement(Invariant):
     """Journal, live book and the exchange's ledger tell the same, to the last digit."""
 
     name = "agreement"
@@ -110,6 +105,12 @@ class Agreement(_Silent):
             for what in ("signals", "orders", "positions", "last_execution_number")
             if getattr(refolded, what) != getattr(book, what)
         ]
+        messages += [
+            f"{entry.subject}: expected nothing that only one side knows, the journal has {type(entry).__name__}"
+            for entry in ending.entries
+            if isinstance(entry, OrderAdopted | OrderVanished)
+            or (isinstance(entry, TradingStateMoved) and entry.by == RECONCILIATION)
+        ]
         if book.last_execution_number != len(ending.executions):
             messages.append(
                 f"executions: expected the ledger's {len(ending.executions)}, booked {book.last_execution_number}"
@@ -117,27 +118,29 @@ class Agreement(_Silent):
         return [*messages, *_compare_orders(book, ending), *_compare_positions(book, ending)]
 
 
-class Ordered(_Silent):
-    """A signal that says what it follows has its verdict after that one, unless it was denied for want of it."""
+class Ordered(Invariant):
+    """Nothing but a cancel has its verdict before what it follows, unless it was denied for want of that."""
 
     name = "order"
 
     def at_end(self, ending: Ending, facts: Facts) -> Sequence[str]:
         verdicts = [
-            entry.subject
+            _verdict_on(entry)
             for entry in ending.entries
-            if isinstance(entry, OrderIntended)
-            or (isinstance(entry, SignalDenied) and entry.reason != Reason.PREDECESSOR_MISSING)
+            if not isinstance(entry, SignalDenied) or entry.reason != Reason.PREDECESSOR_MISSING
         ]
-        place = {subject: index for index, subject in enumerate(verdicts)}
+        place = {subject: index for index, subject in enumerate(verdicts) if subject is not None}
         return [
-            f"{name}: expected its verdict after that of {signal.follows}"
-            for name, signal in facts.emitted.items()
-            if signal.follows in place and name in place and place[name] < place[signal.follows]
+            f"{name}: expected its verdict after that of {instruction.follows}"
+            for name, instruction in facts.instructions.items()
+            if not isinstance(instruction, CancelRequested)
+            and instruction.follows in place
+            and name in place
+            and place[name] < place[instruction.follows]
         ]
 
 
-class Bounded(_Silent):
+class Bounded(Invariant):
     """Every queue has a limit and keeps it."""
 
     name = "bounded"
@@ -146,7 +149,7 @@ class Bounded(_Silent):
         return [f"{size.name}: expected up to {size.count_max}, were {size.count}" for size in sizes if _is_over(size)]
 
 
-class Live(_Silent):
+class Live(Invariant):
     """No process ends by an error of its own, nothing stays undecided, and a signal ends within 1 s of healing."""
 
     name = "live"
@@ -162,7 +165,7 @@ class Live(_Silent):
         return messages or ([] if ending.is_at_rest else ["expected everything to come to rest after healing"])
 
 
-class FailClosed(_Silent):
+class FailClosed(Invariant):
     """No order is intended on a price older than the limit, whoever has failed to tell of a newer one."""
 
     name = "fail closed"
@@ -176,7 +179,7 @@ class FailClosed(_Silent):
         return [f"{signal.signal_id}: expected a fresh price before an order is intended, was {age}"]
 
 
-class Isolation(_Silent):
+class Isolation(Invariant):
     """What becomes of a signal is decided by its own strategy's body, whatever others push under its id."""
 
     name = "isolation"
@@ -211,6 +214,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     Live(),
     FailClosed(),
     Isolation(),
+    Halted(),
+    Reducing(),
+    CancelsPass(),
+    Limited(),
 )
 # Files that were not synced come back from different moments. Then no one can promise that journal and ledger agree or
 # that nothing is forgotten; what holds is that nothing is ordered twice, unwritten, unbounded or on a stale price.
@@ -218,10 +225,23 @@ AFTER_UNSYNCED_POWER_LOSS = ("no duplicate", "write-ahead", "bounded", "fail clo
 
 
 def undecided(ending: Ending) -> list[str]:
-    """Signals that were intended, and of which nobody can say what became."""
+    """Instructions that were taken, and of which nobody can say what became."""
     if ending.book is None:
         return []
-    return [name for name, record in ending.book.signals.items() if record.outcome is None]
+    records = {**ending.book.signals, **ending.book.requests}
+    return [name for name, record in records.items() if record.outcome is None]
+
+
+def _verdict_on(entry: Entry) -> str | None:
+    """The instruction that an entry is the verdict on."""
+    match entry:
+        case OrderIntended() | SignalDenied():
+            return entry.subject
+        case AmendIntended():
+            return entry.request.request_id
+        case CancelIntended(request=CancelRequested(request_id=request_id)):
+            return request_id
+    return None
 
 
 def _order_ids(facts: Facts) -> dict[str, str]:
@@ -238,12 +258,9 @@ def _compare_orders(book: Book, ending: Ending) -> list[str]:
         order = book.orders.get(order_id)
         if order is not None and order.status in NEVER_LIVED and recorded.status in NEVER_LIVED:
             continue  # a copy that came after the order was given up is refused: it expired for both
-        there = None if order is None else (order.status, order.filled_quantity)
-        if there != (recorded.status, recorded.filled_quantity):
-            messages.append(
-                f"{order_id}: expected the ledger's {recorded.status} {recorded.filled_quantity}, "
-                f"was {'nothing' if there is None else ' '.join(map(str, there))}"
-            )
+        there = None if order is None else _standing(order)
+        if there != _standing(recorded):
+            messages.append(f"{order_id}: expected the ledger's {_standing(recorded)}, was {there or 'nothing'}")
     return messages + [
         f"{order_id}: expected an order that the ledger knows, was {order.status} in the book alone"
         for order_id, order in book.orders.items()
@@ -251,17 +268,27 @@ def _compare_orders(book: Book, ending: Ending) -> list[str]:
     ]
 
 
+def _standing(order: Order | RecordedOrder) -> str:
+    """Where an order stands, and its terms."""
+    price = "market" if order.limit_price is None else plain(order.limit_price)
+    return f"{order.status} {plain(order.filled_quantity)} of {plain(order.quantity)} at {price}"
+
+
 def _compare_positions(book: Book, ending: Ending) -> list[str]:
     """Quantities and fees by strategy, once from the ledger's executions, once from the book."""
     expected: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
+    fees_of: dict[int, Decimal] = {}
     for execution in ending.executions:
         order = book.orders.get(execution.client_order_id)
-        if execution.execution_type is not ExecutionType.TRADE or order is None:
+        if execution.price is None or order is None:
             continue
+        # A correction or a bust replaces what its trade had cost.
+        number, fee = execution.corrects or execution.execution_number, execution.fee or ZERO
+        undone = fees_of.get(number, ZERO)
+        fees_of[number] = ZERO if execution.execution_type is ExecutionType.TRADE_CANCEL else fee
         key = (order.signal.strategy, execution.exchange, execution.symbol)
         quantity, fees = expected.get(key, (ZERO, ZERO))
-        signed = execution.quantity if execution.side == "buy" else execution.quantity.copy_negate()
-        expected[key] = EXACT.add(quantity, signed), EXACT.add(fees, execution.fee or ZERO)
+        expected[key] = EXACT.add(quantity, signed_quantity(execution)), EXACT.add(fees, fees_of[number] - undone)
     held = {key: (position.quantity, position.fees) for key, position in book.positions.items()}
     return [
         f"position {'.'.join(key)}: expected quantity and fees {expected.get(key)}, were {held.get(key)}"

@@ -31,6 +31,7 @@ class Lives:
         self._make_machine = make_machine
         self._make_node = make_node
         self._epoch = 0
+        self._held: list[tuple[str, bytes]] | None = None  # what comes while it stands still
 
     def start(self) -> None:
         """Begin the next life, unless one lasts."""
@@ -45,13 +46,33 @@ class Lives:
         """End this life at once; the next one begins after a while."""
         if self.node is not None:
             self.node.die()
-        self.node = None
+        self.forget()
         self._schedule.after(down_ms * NS_PER_MS, self.start)
+
+    def forget(self) -> Node | None:
+        """Leave this life to itself."""
+        node, self.node, self._held = self.node, None, None
+        return node
+
+    def pause(self, duration_ms: int) -> None:
+        """Stand still for a while, as by SIGSTOP."""
+        if self.node is None or self._held is not None:
+            return
+        epoch, self._held = self._epoch, []
+        self._schedule.after(duration_ms * NS_PER_MS, lambda: self.resume() if epoch == self._epoch else None)
+
+    def resume(self) -> None:
+        """Go on, with everything that came meanwhile."""
+        held, self._held = self._held or (), None
+        for channel, frame in held:
+            self.receive(channel, frame)
 
     def receive(self, channel: str, frame: bytes) -> None:
         """Hand a frame to the life that lasts; without one it is lost."""
         node = self.node
-        if node is not None:
+        if self._held is not None:
+            self._held.append((channel, frame))
+        elif node is not None:
             self._run(lambda: node.receive(channel, frame))
 
     def _begin(self, epoch: int) -> None:
@@ -60,7 +81,8 @@ class Lives:
     def _turn(self, epoch: int) -> None:
         if self.node is None or epoch != self._epoch:
             return
-        self._run(self.node.turn)
+        if self._held is None:
+            self._run(self.node.turn)
         self._schedule.after(TURN_NS, lambda: self._turn(epoch))
 
     def _run(self, step: Callable[[], None]) -> None:

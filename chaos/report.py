@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from chaos.histories import HistoryResult
+from chaos.plans import ACTIONS
+from exchange.simulated.faults import FaultName
 
 INJECTED = (
     "kills",
@@ -19,6 +21,11 @@ INJECTED = (
     "frames repeated",
     "frames reordered",
     "frames forged",
+    "pauses",
+    "take-overs",
+    "lives fenced",
+    *(f"{action}s of people" for action in ACTIONS),
+    *(name.value for name in FaultName),
 )
 HEADINGS = ("histories", "orders", "violations", "lost", "duplicated", "unresolved", "stopped", "p50 ms", "p99 ms")
 NAME_WIDTH = 22

@@ -15,7 +15,7 @@ AWAY = 0.02  # of the price: a limit order this far off rests until it is cancel
 
 
 class Churner(Strategy):
-    """Every few ticks the next of: buy and sell at market, rest away from it, cancel, cross it, rest close to it."""
+    """Every few ticks the next of: trade at market, rest away from it or close to it, cross it, amend, cancel."""
 
     class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """How often."""
@@ -40,7 +40,7 @@ class Churner(Strategy):
             return  # that is the bound doing its work
 
     def _act(self, tick: Tick, mid: float) -> None:
-        match self._act_count % 7:
+        match self._act_count % 10:
             case 0:
                 self.buy(tick, QUANTITY)
             case 1:
@@ -53,6 +53,20 @@ class Churner(Strategy):
                 self.buy(tick, QUANTITY * 2, limit_price=mid)
             case 5:
                 self.sell(tick, QUANTITY, reduce_only=True)
-            case _:
-                for order in self.open_orders(tick)[:2]:
-                    self.cancel(order.signal_id)
+            case change:
+                self._change(change, tick, mid)
+
+    def _change(self, change: int, tick: Tick, mid: float) -> None:
+        orders = [order for order in self.open_orders(tick) if order.order_type == "limit"]
+        match change:
+            case 6 if orders:
+                self.amend(orders[-1].signal_id, quantity=QUANTITY * 3, limit_price=mid * (1 - AWAY / 2))
+            case 7:
+                # On its way, and changed at once.
+                signal_id = self.sell(tick, QUANTITY * 2, limit_price=mid * (1 + AWAY))
+                self.amend(signal_id, limit_price=mid)
+            case 8 if orders:
+                self.amend(orders[-1].signal_id, quantity=QUANTITY / 2)
+                self.cancel(orders[0].signal_id)
+            case 9 if orders:
+                self.cancel(orders[0].signal_id)

@@ -3,13 +3,16 @@
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
 from chaos.disk import JournalWrite, VirtualFile, VirtualJournal
-from chaos.facts import Size
+from chaos.facts import Facts, Size
 from chaos.machine import Machine
 from common.clock import NS_PER_MS
 from common.errors import WireError
 from common.events.base import Message
 from common.events.market import Quote
+from common.events.risk import ControlRequested
 from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
 from common.events.venue import ExecutionReported
 from common.wire import codec
@@ -18,6 +21,7 @@ from common.wire.subscriber import Subscriber
 from executor.config import CircuitConfig, ExecutorConfig
 from executor.core import Executor
 from executor.intake import UnreadableSignal, read_pushed
+from executor.limits import RiskLimits
 from executor.references import QUOTE_PATTERN, References
 from executor.requests import Request
 
@@ -43,8 +47,9 @@ INBOX_FRAMES_MAX = 1_000  # a PULL socket's queue; what is beyond it is refused 
 class ExecutorNode:
     """Moves frames to the core, and its events out after each step."""
 
-    def __init__(self, machine: Machine, file: VirtualFile[JournalWrite]) -> None:
+    def __init__(self, machine: Machine, file: VirtualFile[JournalWrite], limits: RiskLimits) -> None:
         self._machine = machine
+        self._journal = VirtualJournal(file, machine.pass_point, machine.facts)
         self._inbox: deque[bytes] = deque()
         self._waiting_events: deque[Message] = deque()
         self._quotes = Subscriber([QUOTE_PATTERN])
@@ -63,9 +68,9 @@ class ExecutorNode:
         self._next_heartbeat_ns = machine.now_ns
         self.core = Executor(
             epoch=machine.epoch,
-            config=CONFIG,
+            config=msgspec.structs.replace(CONFIG, risk=limits),
             instruments=machine.instruments,
-            journal=VirtualJournal(file, machine.pass_point, machine.facts),
+            journal=self._journal,
             find_reference=self._references.find,
             send=self._send,
             publish=self._waiting_events.append,
@@ -78,6 +83,10 @@ class ExecutorNode:
         if channel == "signals":
             if len(self._inbox) < INBOX_FRAMES_MAX:
                 self._inbox.append(frame)
+        elif channel == "control":
+            command = codec.decode(frame)
+            if isinstance(command, ControlRequested):
+                self._machine.send("control answers", codec.encode(self.core.on_control(command, now_ns)))
         elif channel == "answers":
             self.core.on_answer(codec.decode(frame), now_ns)
         elif channel == "executions":
@@ -108,11 +117,11 @@ class ExecutorNode:
             self._next_heartbeat_ns = now_ns + CONFIG.heartbeat_interval_ms * NS_PER_MS
 
     def sizes(self) -> Sequence[Size]:
-        # Beside the bounded submissions: one resend, and a cancel for each order that the exchange has; it may wait for
-        # longer than its order lives.
+        # Beside the bounded submissions: one resend, one look at the account, and a cancel for each order that the
+        # exchange has; it may wait for longer than its order lives.
         known_count = sum(not order.is_unanswered for order in self.core.book.working_orders())
         self._known_count_max = max(self._known_count_max, known_count)
-        line_max = CONFIG.orders_waiting_max + self._known_count_max + 1
+        line_max = CONFIG.orders_waiting_max + self._known_count_max + 2
         return (
             Size("executor request line", len(self.core.line), line_max),
             Size("executor inbox", len(self._inbox), INBOX_FRAMES_MAX),
@@ -120,6 +129,19 @@ class ExecutorNode:
 
     def die(self) -> None:
         """What strategies pushed and nobody read is gone; the journal has the rest."""
+
+    def go_astray(self) -> None:
+        """Another life has taken over name, files and addresses; the way to the exchange is all that this one keeps."""
+        machine, send = self._machine, self._machine.send
+        machine.facts = Facts((), reference_age_ns_max=0)
+        machine.pass_point = lambda _name: None
+        machine.send = lambda channel, frame: send(channel, frame) if channel == "orders" else None
+        self._journal.go_astray(machine.facts)
+
+    @property
+    def epoch(self) -> int:
+        """Which life this is."""
+        return self._machine.epoch
 
     @property
     def is_quiet(self) -> bool:
@@ -152,6 +174,7 @@ class ExecutorNode:
                 self.core.on_unreadable_signal(message, now_ns)
 
     def _send(self, request: Request) -> None:
+        self._machine.facts.note_request(request)
         self._machine.pass_point("executor.request.sending")
         self._machine.send("orders", codec.encode(request))
         self._machine.pass_point("executor.request.sent")

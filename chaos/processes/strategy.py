@@ -9,12 +9,15 @@ from chaos.facts import Size
 from chaos.machine import Machine
 from chaos.traders import Churner
 from common.clock import NS_PER_MS
-from common.events.trading import Signal, SignalAcknowledged
+from common.events.trading import SignalAcknowledged
+from common.instruments import Instrument
 from common.wire.publisher import Publisher
 from common.wire.subscriber import Subscriber
+from executor.book import Book
+from executor.positions import Position
 from strategy.config import StrategyConfig
 from strategy.engine import Engine
-from strategy.outbox import OutboxFullError
+from strategy.outbox import Instruction, OutboxFullError
 from strategy.service import EVENT_KINDS
 
 # Signals that live for less than most partitions last, and an outbox that a partition fills.
@@ -92,8 +95,21 @@ class StrategyNode:
 
     @property
     def is_quiet(self) -> bool:
-        """Every signal has its end, and where it stands is known."""
+        """Every instruction has its end, and where it stands is known."""
         return self.engine.is_state_known and not self.engine.outbox and self.probe_ended_ns is not None
+
+    def sees(self, book: Book) -> bool:
+        """The strategy sees what the executor has booked, to the last digit."""
+        return all(self._sees(instrument, book) for instrument in self._machine.instruments)
+
+    def _sees(self, instrument: Instrument, book: Book) -> bool:
+        name, portfolio = self._machine.name, self.engine.portfolio
+        held = book.positions.get((name, instrument.exchange, instrument.symbol), Position())
+        seen = portfolio.position(instrument)
+        working = {order.signal_id: order for order in book.open_orders_of(name) if order.symbol == instrument.symbol}
+        return (seen.quantity, seen.realised_pnl, seen.fees) == (held.quantity, held.realised_pnl, held.fees) and {
+            order.signal_id: order for order in portfolio.open_orders(instrument)
+        } == working
 
     def _probe(self) -> None:
         instrument = next(iter(self._machine.instruments))
@@ -107,7 +123,7 @@ class StrategyNode:
     def _flush(self, now_ns: int) -> None:
         outgoing = self.engine.take_outgoing(now_ns)
         for message in outgoing:
-            if isinstance(message, Signal):
+            if isinstance(message, Instruction):
                 self._machine.facts.note_emitted(message)
         for message in outgoing:
             self._signals.publish(message)

@@ -1,6 +1,6 @@
 """Histories full of faults: every promise holds, and each safeguard that is taken away breaks one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,16 +13,27 @@ from chaos.facts import Violation
 from chaos.faults import CHANNELS, NETWORK_KINDS, PROCESSES, SCENARIOS, TROUBLE_MS, Fault, FaultKind
 from chaos.histories import run_history, scenario_of
 from chaos.memory_outbox_store import MemoryOutboxStore
+from chaos.plans import ACTIONS, LIMITS, Command, Plan, draw_plan
+from chaos.processes.strategy import StrategyNode
+from chaos.world import World
 from common.crash_points import CRASH_POINTS
+from common.events.risk import ControlAction, TradingState
+from common.events.trading import CancelRequested
 from common.events.venue import SubmitOrder
+from common.money import ZERO
+from exchange.simulated.faults import Fault as VenueFault
+from exchange.simulated.faults import FaultName, FaultsConfig
 from exchange.sources import Sources
 from executor import gate, risk
+from executor.book import Book
 from executor.circuit_breaker import CircuitBreaker
-from executor.core import Executor
+from executor.core import AMENDABLE_STATUSES, Executor
 from executor.dialogue import ExchangeDialogue
-from executor.entries import Entry, OrderIntended
+from executor.entries import Entry, OrderIntended, TradingStateMoved
 from executor.holding import Instruction
+from executor.orders import Order
 from executor.records import SignalRecord
+from executor.safety import Safety
 
 SEEDS_OF_A_SAFEGUARD = 20
 TIMES_MS = st.integers(50, TROUBLE_MS - 50)
@@ -40,9 +51,9 @@ FAULTS = st.one_of(
 )
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(len(SCENARIOS)))
 def test_all_promises_hold_through_a_history_of_faults(seed: int) -> None:
-    """Two histories of each scenario; `tickpulse chaos` runs thousands."""
+    """A history of each scenario; `tickpulse chaos` runs thousands."""
     result = run_history(scenario_of(seed, None), seed)
 
     assert result.violations == [], result.command
@@ -56,7 +67,7 @@ def test_all_promises_hold_through_a_history_of_faults(seed: int) -> None:
 @given(faults=st.lists(FAULTS, max_size=5))
 def test_all_promises_hold_through_any_short_list_of_faults(faults: list[Fault]) -> None:
     """A failure shrinks to the few faults that it needs."""
-    result = run_history("calm", 1, faults)
+    result = run_history("calm", 1, Plan(faults=faults))
 
     assert result.violations == []
 
@@ -66,7 +77,7 @@ def test_each_crash_point_is_passed_and_survived(point: str) -> None:
     """Two deaths at the same place, the second in the life after the first."""
     faults = [Fault(FaultKind.KILL_INSIDE, at_ms, point, 30) for at_ms in (300, 700)]
 
-    result = run_history("calm", 1, faults)
+    result = run_history("calm", 1, Plan(faults=faults))
 
     assert result.counts["kills inside"] == 2
     assert result.violations == []
@@ -87,6 +98,16 @@ def test_histories_are_about_something() -> None:
     assert counts["orders"] >= 50
     assert counts["executions"] >= 50
     assert counts["signals"] >= 50
+
+
+def test_plans_are_about_something() -> None:
+    """Over a few seeds every fault of the venue, command of people and way to stand still is there."""
+    plans = [draw_plan(SCENARIOS["storm"], seed) for seed in range(60)]
+
+    assert {fault.name for plan in plans for fault in plan.venue_faults.fault} == set(FaultName)
+    assert {command.action for plan in plans for command in plan.commands} == set(ACTIONS)
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(FaultKind)
+    assert any(plan.limits == LIMITS for plan in plans)
 
 
 # Each safeguard, taken away. What then breaks is named, so that a promise that nobody checks would be seen.
@@ -217,3 +238,137 @@ def test_instructions_out_of_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Executor, "_take", take_at_once)
 
     assert find_violation("network", ["order"])
+
+
+# Kill switch, limits, amendments, fencing: each with a plan of its own, in which it is needed.
+
+
+def find_planned(names: Sequence[str], plan: Plan) -> Violation | None:
+    """The first violation of one of these promises in a calm history with a plan."""
+    violations = run_history("calm", 1, plan).violations
+    return next((violation for violation in violations if violation.invariant in names), None)
+
+
+def commanded(action: ControlAction, *faults: Fault, **changes: Any) -> Plan:
+    """A person commands everything after half a second."""
+    return Plan(faults=faults, commands=[Command(500, action, "all")], **changes)
+
+
+def test_order_of_a_halted_scope_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: the check of the kill switch."""
+    monkeypatch.setattr(gate, "CHECKS", without("check_trading_state"))
+
+    assert find_planned(["halted"], commanded(ControlAction.HALT))
+
+
+def test_waiting_order_that_a_halt_does_not_stop_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: what waits behind a slow venue is looked at again before it is sent."""
+    monkeypatch.setattr(ExchangeDialogue, "_is_unwanted", lambda _dialogue, _order: False)
+    slow = FaultsConfig(fault=[VenueFault(name="slow", probability=1.0, ms=80)])
+
+    assert find_planned(["halted"], commanded(ControlAction.HALT, venue_faults=slow))
+
+
+def test_order_that_a_halt_leaves_working_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: a halt takes back what works, again and again until nothing does."""
+    monkeypatch.setattr(Safety, "_enforce", lambda _safety, _now_ns: 0)
+
+    assert find_planned(["halted"], Plan(commands=[Command(1_450, ControlAction.HALT, "all")]))
+
+
+def test_halt_that_does_not_survive_a_restart_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: the kill switch is in the journal."""
+    replay = VirtualJournal.replay
+
+    def forget_halts(journal: VirtualJournal) -> Iterator[Entry]:
+        return (entry for entry in replay(journal) if not isinstance(entry, TradingStateMoved))
+
+    monkeypatch.setattr(VirtualJournal, "replay", forget_halts)
+
+    assert find_planned(["halted"], commanded(ControlAction.HALT, Fault(FaultKind.KILL, 700, "executor")))
+
+
+def test_growth_while_reducing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: only what makes a position smaller passes."""
+    monkeypatch.setattr(risk.Case, "is_reducing", property(lambda _case: True))
+
+    assert find_planned(["reducing"], commanded(ControlAction.REDUCE))
+
+
+def test_cancel_that_the_kill_switch_stops_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: cancels pass no check."""
+    apply_cancel = Executor._apply_cancel
+
+    def check_first(executor: Executor, request: CancelRequested, now_ns: int) -> None:
+        if executor.book.kill_switch.state(request.strategy, request.exchange, request.symbol) is TradingState.ACTIVE:
+            apply_cancel(executor, request, now_ns)
+        else:
+            refusal = risk.Refusal(risk.Reason.TRADING_REDUCING, "")
+            executor._deny_request(request, request.request_id, refusal, now_ns)
+
+    monkeypatch.setattr(Executor, "_apply_cancel", check_first)
+
+    assert find_planned(["cancels pass"], commanded(ControlAction.REDUCE))
+
+
+def test_orders_under_way_that_no_limit_counts_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: what may still be filled counts as if it were."""
+    monkeypatch.setattr(Order, "exposed_quantity", ZERO)
+
+    assert find_planned(["limits"], Plan(limits=LIMITS))
+
+
+def test_other_terms_that_no_limit_sees_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: an amendment passes the same checks as an order."""
+
+    def look_at_the_order_alone(
+        _executor: Executor, _request: Any, order: Order | None, _now_ns: int
+    ) -> risk.Refusal | None:
+        is_amendable = order is not None and order.status in AMENDABLE_STATUSES and order.limit_price is not None
+        return None if is_amendable else risk.Refusal(risk.Reason.NOT_AMENDABLE, "")
+
+    monkeypatch.setattr(Executor, "_find_amend_refusal", look_at_the_order_alone)
+
+    assert find_planned(["limits"], Plan(limits=LIMITS))
+
+
+def test_other_terms_that_are_not_booked_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: what the exchange has agreed to holds here too."""
+    after_replacement = Order.after_replacement
+    monkeypatch.setattr(
+        Order, "after_replacement", lambda order, _quantity, price: after_replacement(order, order.quantity, price)
+    )
+
+    assert find_planned(["agreement", "live"], Plan())
+
+
+def test_correction_that_is_not_booked_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: a trade that the exchange takes back, or prices anew, is undone to the last digit."""
+    monkeypatch.setattr(Book, "_on_correction", lambda _book, _order, _entry: [])
+    corrected = FaultsConfig(fault=[VenueFault(name="execution_corrected", probability=0.5)])
+
+    assert find_planned(["agreement"], Plan(venue_faults=corrected))
+
+
+def test_order_of_a_forgotten_life_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: the exchange refuses an older life than the newest one, which here has heard of a halt."""
+    monkeypatch.setattr(Sources, "admit", lambda *_: True)
+    monkeypatch.setattr(Sources, "exceeds", lambda *_: False)  # the second net
+    take_over = Fault(FaultKind.TAKE_OVER, 450, "executor", 300)
+    # Without fencing nobody records lives; the old one wakes all the same.
+    monkeypatch.setattr(World, "_has_heard_after", lambda *_: True)
+
+    assert find_planned(["write-ahead"], commanded(ControlAction.HALT, take_over))
+
+
+def test_lost_event_that_nobody_asks_about_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: a strategy that has missed an event asks where it stands."""
+    ask_for_state = StrategyNode._ask_for_state
+
+    def ask_once(node: StrategyNode, now_ns: int) -> None:
+        if not node.engine.is_state_known:
+            ask_for_state(node, now_ns)
+
+    monkeypatch.setattr(StrategyNode, "_ask_for_state", ask_once)
+
+    assert find_planned(["live"], Plan(faults=[Fault(FaultKind.LOSE, 200, "events", 1_200)]))

@@ -3,12 +3,20 @@
 from typing import Any
 
 import msgspec
+from support.exchange_builders import make_submit
 from support.executor_builders import make_denial, make_intent, make_report, make_signal
 
 from chaos.facts import Ending, Facts, Invariant
 from chaos.invariants import INVARIANTS, Agreement, Isolation, Live, NoDuplicate, NoLoss, Ordered
+from chaos.memory_ledger import MemoryLedger
+from chaos.safety_invariants import PERSON, Halted, Limited
+from common.events.risk import TradingState
+from common.events.trading import OrderStatus
+from common.events.venue import AnswerOutcome
+from exchange.answers import make_answer
 from executor.book import Book
-from executor.entries import Entry, ExecutionTaken
+from executor.entries import Entry, ExecutionTaken, TradingStateMoved
+from executor.limits import RiskLimits
 
 
 def make_facts(*invariants: Invariant) -> Facts:
@@ -92,3 +100,42 @@ def test_history_that_never_comes_to_rest_is_seen() -> None:
     facts.note_ending(make_ending(is_at_rest=False))
 
     assert len(facts.violations) == 1
+
+
+def moved(state: TradingState, by: str) -> TradingStateMoved:
+    """The kill switch of everything moves."""
+    return TradingStateMoved(timestamp_ns=1, scope="all", state=state, by=by, reason="")
+
+
+def test_halt_that_lifts_itself_is_seen() -> None:
+    """Only a person may loosen."""
+    facts = make_facts(Halted())
+
+    facts.note_ending(make_ending(moved(TradingState.HALTED, "limit:X"), moved(TradingState.ACTIVE, "limit:X")))
+
+    assert [violation.message for violation in facts.violations] == [
+        "all: expected a person to loosen it to active, was limit:X"
+    ]
+
+
+def test_halt_that_a_person_lifts_is_fine() -> None:
+    """That is what resuming is for."""
+    facts = make_facts(Halted())
+
+    facts.note_ending(make_ending(moved(TradingState.HALTED, "limit:X"), moved(TradingState.ACTIVE, PERSON)))
+
+    assert facts.violations == []
+
+
+def test_more_working_orders_than_the_limit_are_seen() -> None:
+    """Counted at the exchange, not by who sent them."""
+    facts = Facts([Limited()], reference_age_ns_max=1_000, limits=RiskLimits(open_orders_max=1))
+    ledger = MemoryLedger()
+    for order_id in ("order-1", "order-2"):
+        request = make_submit(client_order_id=order_id)
+        accepted = make_answer(request, 1, AnswerOutcome.ACCEPTED, status=OrderStatus.ACCEPTED)
+        ledger.record_submission(request, accepted, 1)
+
+    facts.note_ledger(ledger.orders.values(), [])
+
+    assert [violation.message for violation in facts.violations] == ["working orders: expected up to 1, were 2"]
