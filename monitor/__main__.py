@@ -33,7 +33,7 @@ def monitor(config_path: Path | None, run_dir: str | None, assignments: tuple[st
     refresh_ms = config.section("monitor", MonitorConfig).refresh_ms
     try:
         with Sockets(config.settings().sockets) as sockets, Live(console=Console(), auto_refresh=False) as live:
-            watch = Watch(sockets, config, panel.on_position)
+            watch = Watch(sockets, config, panel.on_event)
             watch.read_files()
             while True:
                 watch.look(refresh_ms)
