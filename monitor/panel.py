@@ -133,6 +133,8 @@ class LivePanel:
             lines.append(
                 Text(f"RESTRICTED: {untold} scope{'s' * (untold > 1)} more, see `tickpulse trading`", "bold red")
             )
+        if any(report.counters.get("is_halted") for report in tally.newest() if report.role == "exchange"):
+            lines.append(Text("HALTED by the exchange itself, see `tickpulse ledger`", "bold red"))
         return [*lines, Text()] if lines else []
 
     def _alarm_table(self) -> Table:

@@ -129,6 +129,8 @@ def _safety_line(rows: list[dict[str, Any]]) -> str:
         counts.update({key: count for key, count in row["counters"].items() if key.startswith("alarms_")})
     codes = ", ".join(f"{count} {key.removeprefix('alarms_').upper()}" for key, count in sorted(counts.items()))
     why = "" if safety["kill_switch"] in ("active", "unknown") else "; see `tickpulse trading`"
+    if any(row["counters"].get("is_halted") for row in rows if row["role"] == "exchange"):
+        why += "   exchange: halted; see `tickpulse ledger`"
     return f"kill switch: {safety['kill_switch']}{why}   alarms: {safety['alarms']}" + (f" ({codes})" if codes else "")
 
 

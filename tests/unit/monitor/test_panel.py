@@ -201,6 +201,13 @@ def make_move(scope: str, state: TradingState) -> TradingStateChanged:
     )
 
 
+def test_panel_shows_an_exchange_that_takes_no_new_order() -> None:
+    """From its report, since its alarm may have come before the panel."""
+    tally = make_tally(make_report("exchange", counters={"is_halted": 1}))
+
+    assert "HALTED by the exchange itself, see `tickpulse ledger`" in draw(LivePanel("tickpulse"), tally, width=80)
+
+
 def test_panel_shows_the_kill_switch_where_it_does_not_stand_on_active() -> None:
     """Each scope with who and why; what was moved before the panel listened is at least counted."""
     panel, tally = LivePanel("tickpulse"), make_tally(make_report("executor", counters={"scopes_restricted": 3}))
@@ -215,6 +222,7 @@ def test_panel_shows_the_kill_switch_where_it_does_not_stand_on_active() -> None
     assert "HALTED all by ann: prices look odd" in stopped
     assert "REDUCING strategy:momentum by ann" in stopped
     assert "RESTRICTED: 1 scope more" in stopped
+    assert "exchange itself" not in stopped
     assert "ann" not in free
     assert "RESTRICTED" not in free
 

@@ -79,6 +79,13 @@ def test_status_shows_kill_switch_and_alarms(is_halted: int, restricted: int, sh
     assert view["alarms"] == 3
 
 
+def test_status_shows_an_exchange_that_takes_no_new_order() -> None:
+    """The executor's kill switch says nothing of it."""
+    write_status(Path("run"), make_fresh("exchange", counters={"is_halted": 1}))
+
+    assert "   exchange: halted; see `tickpulse ledger`   alarms: 0" in invoke(status).output
+
+
 @pytest.mark.parametrize(
     ("report", "shown"),
     [
