@@ -19,7 +19,9 @@ from monitor.watch import Watch
 @click.command(cls=Command)
 @run_options
 def monitor(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...]) -> None:
-    """Show a running pipeline live: processes, ticks, orders, latency, positions. Ctrl-C leaves it running.
+    """Show a running pipeline live: processes, ticks, orders, latency, positions, kill switch, alarms.
+
+    Ctrl-C leaves the pipeline running.
 
     One monitor at a time: it binds the telemetry channel. For a single look use `tickpulse status`.
     """

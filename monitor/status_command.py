@@ -31,7 +31,7 @@ SHOWN_COUNTERS = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every counter.")
 @run_options
 def status(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
-    """Show each process of a run: its state, and what it has counted.
+    """Show each process of a run: its state, and what it has counted; then the kill switch and alarms.
 
     Exit 0 when all are ready, 3 when one is not or nothing runs there.
     """
