@@ -27,10 +27,16 @@ class BeatFile:
         # Not a memory map: on a full disk that is SIGBUS, where a write is an error with a name.
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._pid = os.getpid()
+        self._turns = 0
 
     def write(self, monotonic_ns: int, turns: int) -> None:
         """Leave word that the loop turns."""
+        self._turns = turns
         os.pwrite(self._descriptor, _FIELDS.pack(self._pid, monotonic_ns, turns), 0)
+
+    def write_within_turn(self, monotonic_ns: int) -> None:
+        """Leave word that a long turn gets on, as where it waits for somebody on purpose, again and again."""
+        self.write(monotonic_ns, self._turns)
 
     def close(self) -> None:
         """Give the file back; it stays, and its beat grows old. Safe to repeat."""

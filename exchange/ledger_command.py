@@ -48,10 +48,22 @@ _EXECUTION_COLUMNS: tuple[Column, ...] = (
     ("reason", lambda row: row["reason"]),
 )
 
+_REPLACEMENT_COLUMNS: tuple[Column, ...] = (
+    ("answered (UTC)", lambda row: _time(row["answered_ns"])),
+    ("client_order_id", lambda row: row["client_order_id"]),
+    ("replace_id", lambda row: row["replace_id"]),
+    ("quantity", lambda row: row["quantity"]),
+    ("limit", lambda row: row["limit_price"]),
+    ("outcome", lambda row: row["outcome"]),
+    ("reason", lambda row: row["reason"]),
+)
+_COLUMNS = {"orders": _ORDER_COLUMNS, "executions": _EXECUTION_COLUMNS, "replacements": _REPLACEMENT_COLUMNS}
+
 EPILOG = """\b
 Examples:
   tickpulse ledger                          the newest orders of ./run
   tickpulse ledger --executions --limit 50  the newest fills, cancels and expiries
+  tickpulse ledger --replacements           the newest amendments, as they were answered
   tickpulse ledger --json | jq .summary     counts, for a script
 
 The file is only read, so this is safe while the exchange runs. `submitted 2 x` is an order that was sent twice and
@@ -62,21 +74,22 @@ Exit codes: 0 ok, 3 there is no ledger yet, 78 the file is no ledger or the conf
 
 
 @click.command(cls=Command, epilog=EPILOG)
-@click.option("--executions", "shows_executions", is_flag=True, help="List executions instead of orders.")
+@click.option("--executions", "part", flag_value="executions", help="List executions instead of orders.")
+@click.option("--replacements", "part", flag_value="replacements", help="List other terms that were asked for.")
 @click.option(
     "--limit",
     metavar="N",
     type=click.IntRange(min=0),
     help=f"Only the newest N rows.  [default: {ROWS_DEFAULT}; with --json: all]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: orders, executions, summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all of it.")
 @run_options
 def ledger(
     *,
     config_path: Path | None,
     run_dir: str | None,
     assignments: tuple[str, ...],
-    shows_executions: bool,
+    part: str | None,
     limit: int | None,
     as_json: bool,
 ) -> None:
@@ -89,8 +102,7 @@ def ledger(
     if as_json:
         _print_json(contents, limit)
     else:
-        part = "executions" if shows_executions else "orders"
-        _print_table(contents, part, ROWS_DEFAULT if limit is None else limit)
+        _print_table(contents, part or "orders", ROWS_DEFAULT if limit is None else limit)
 
 
 def format_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
@@ -112,19 +124,29 @@ def format_summary(summary: Row) -> str:
     )
 
 
+def format_halt(halt: Row) -> str:
+    """Why the exchange takes no new order, and what to do."""
+    return (
+        f"HALTED since {_time(halt['halted_ns'])} UTC: {halt['source']} said {halt['order_count']} orders, "
+        f"{halt['counted']} were counted; compare `tickpulse orders`, then start the exchange with --clear-halt"
+    )
+
+
 def _print_json(contents: Row, limit: int | None) -> None:
-    for part in ("orders", "executions"):
+    for part in _COLUMNS:
         contents[part] = _newest(contents[part], limit)
     sys.stdout.buffer.write(msgspec.json.encode(contents) + b"\n")
 
 
 def _print_table(contents: Row, part: str, limit: int) -> None:
-    columns = _EXECUTION_COLUMNS if part == "executions" else _ORDER_COLUMNS
     rows = _newest(contents[part], limit)
     if rows:
-        click.echo(format_table(columns, rows))
+        click.echo(format_table(_COLUMNS[part], rows))
         click.echo()
     click.echo(format_summary(contents["summary"]))
+    for halt in contents["halts"]:
+        if halt["cleared_ns"] is None:
+            click.echo(format_halt(halt))
 
 
 def _newest(rows: list[Row], limit: int | None) -> list[Row]:

@@ -24,6 +24,11 @@ _EXECUTIONS = (
     "replace_id "
     "FROM executions ORDER BY execution_number"
 )
+_REPLACEMENTS = (
+    "SELECT replace_id, client_order_id, quantity, limit_price, answered_ns, outcome, reason FROM replacements "
+    "ORDER BY rowid"
+)
+_HALTS = "SELECT halted_ns, source, order_count, counted, cleared_ns FROM halts ORDER BY rowid"
 # Both tables are asked: the key of `orders` forbids a second order, but an execution of one would still betray it.
 # What stands after `#` numbers the orders that a venue made for one id because it had been told to forget it.
 _DUPLICATE_ORDERS = """
@@ -46,10 +51,11 @@ def read_ledger(path: Path) -> dict[str, Any]:
     """Read a whole ledger as of one moment.
 
     Returns:
-        `orders` and `executions`: lists of rows, oldest first, keyed by column, amounts as text. `summary`: counts;
-        `duplicate_orders` is the number of client_order_ids with more than one order at the venue,
-        `overfilled_orders` the number of orders with fills above their quantity, `repeats` how often a known id was
-        submitted again, `filled_quantity` what was filled per instrument.
+        `orders` and `executions`: lists of rows, oldest first, keyed by column, amounts as text; `replacements` and
+        `halts` likewise, where a halt holds while its `cleared_ns` is None. `summary`: counts; `duplicate_orders` is
+        the number of client_order_ids with more than one order at the venue, `overfilled_orders` the number of orders
+        with fills above their quantity, `repeats` how often a known id was submitted again, `filled_quantity` what
+        was filled per instrument.
 
     Raises:
         NotReadyError: There is no such file.
@@ -76,9 +82,17 @@ def _read(connection: sqlite3.Connection) -> dict[str, Any]:
     connection.execute("BEGIN")
     orders = [dict(row) for row in connection.execute(_ORDERS)]
     executions = [dict(row) for row in connection.execute(_EXECUTIONS)]
+    halts = [dict(row) for row in connection.execute(_HALTS)]
+    replacements = [dict(row) for row in connection.execute(_REPLACEMENTS)]
     duplicate_count: int = connection.execute(_DUPLICATE_ORDERS).fetchone()[0]
     connection.execute("COMMIT")
-    return {"orders": orders, "executions": executions, "summary": _summarise(orders, executions, duplicate_count)}
+    return {
+        "orders": orders,
+        "executions": executions,
+        "replacements": replacements,
+        "halts": halts,
+        "summary": _summarise(orders, executions, duplicate_count),
+    }
 
 
 def _summarise(orders: list[dict[str, Any]], executions: list[dict[str, Any]], duplicate_count: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from common.crash_points import crash_point
 from common.errors import WireError, WireFault
 from common.events.base import DRAFT, Message
 from common.events.market import Tick, Ticks, Trade
+from common.events.risk import AlarmRaised, Severity
 from common.events.venue import (
     CancelAllOrders,
     CancelOrder,
@@ -27,7 +28,7 @@ from common.events.venue import (
 from common.metrics import Latency
 from common.process import Process
 from common.sockets.market import MarketChannel
-from common.sockets.transfer import Envelope, Waiter, answer, take_request
+from common.sockets.transfer import Envelope, Waiter, answer, offer, take_request
 from common.wire import codec
 from common.wire.seal import seal
 from exchange.config import ExchangeConfig
@@ -75,6 +76,8 @@ class ExchangeService:
     def open(self) -> None:
         """Open the ledger, rebuild the venue from it, then bind."""
         process, sockets = self._process, self._process.sockets
+        telemetry = sockets.connect_publisher(process.endpoint("telemetry"))
+        self._alarms = process.publisher("telemetry", lambda frame: offer(telemetry, frame))
         self._ledger = Ledger(process.run_directory.file("state", LEDGER_NAME), process.settings.run.synchronous)
         plan = None if self._faults is None else make_plan(self._faults, self._ledger.last_order_number())
         venue = SimulatedVenue(self._config.simulated, process.config.instruments(), plan)
@@ -229,6 +232,18 @@ class ExchangeService:
 
     def _on_alarm(self, alarm: Alarm) -> None:
         self._process.log.critical(alarm.event, detail=alarm.detail)
+        self._counts["alarms"] += 1
+        self._counts[f"alarms_{alarm.event}"] += 1
+        self._alarms.publish(
+            AlarmRaised(
+                **DRAFT,
+                timestamp_ns=self._clock.now_ns(),
+                code=alarm.event.upper(),
+                severity=Severity.CRITICAL,
+                subject=self._process.source,
+                detail=alarm.detail[:500],
+            )
+        )
 
     def _on_market(self, message: Message) -> None:
         if not isinstance(message, Tick | Ticks | Trade):

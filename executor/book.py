@@ -223,6 +223,7 @@ class Book:
         request = entry.request
         self._keep_record(record_for(request, request.request_id, entry.client_order_id), is_request=True)
         self.last_ids[request.strategy] = request.request_id
+        self.exposure.on_order_message(request.strategy, entry.timestamp_ns)
         order = msgspec.structs.replace(
             self.order(entry.client_order_id).after(Move.REPLACE_REQUESTED),
             replacement=Replacement(request.request_id, entry.quantity, entry.limit_price, request.expires_ns),

@@ -176,9 +176,11 @@ class Executor:
 
     def counters(self) -> dict[str, int]:
         """Everything counted so far, by name."""
+        scopes = self.book.kill_switch.scopes()
         return {
             **self.counts,
-            "is_halted": int(self.book.kill_switch.scopes()[0].state is TradingState.HALTED),
+            "is_halted": int(scopes[0].state is TradingState.HALTED),
+            "scopes_restricted": sum(scope.state is not TradingState.ACTIVE for scope in scopes),
             "orders_working": len(self.book.working_orders()),
             "requests_waiting": len(self.line),
             "instructions_held": len(self._held),

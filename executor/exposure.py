@@ -257,9 +257,7 @@ class Exposure:
 
     def on_intent(self, signal: Signal, now_ns: int) -> None:
         """An order may be sent from now on."""
-        for scope in (self.total, self._strategy(signal.strategy)):
-            scope.order_times_ns.append(now_ns)
-            scope.orders_within(now_ns)
+        self.on_order_message(signal.strategy, now_ns)
         terms = _terms_of(signal)
         self._intended_ns[terms] = now_ns
         self._intents.append((now_ns, terms))
@@ -267,6 +265,12 @@ class Exposure:
             then_ns, old = self._intents.popleft()
             if self._intended_ns.get(old) == then_ns:
                 del self._intended_ns[old]
+
+    def on_order_message(self, strategy: str, now_ns: int) -> None:
+        """An order, or other terms of one, may be sent from now on: both count for the order rate."""
+        for scope in (self.total, self._strategy(strategy)):
+            scope.order_times_ns.append(now_ns)
+            scope.orders_within(now_ns)
 
     def on_order(self, before: Order | None, after: Order) -> None:
         """An order is kept; `before` is what it was until now."""

@@ -181,7 +181,7 @@ def check_open_orders(maximum: int, find_scope: FindScope, whose: str, case: Cas
 
 
 def check_order_rate(maximum: int, find_scope: FindScope, whose: str, case: Case) -> Refusal | None:
-    """Orders in the last second, this one included."""
+    """Orders and amendments in the last second, this one included."""
     count = find_scope(case).orders_within(case.now_ns) + 1
     return None if count <= maximum else _refusal(Reason.ORDER_RATE_LIMIT, f"orders/s {whose}", maximum, count)
 

@@ -192,15 +192,18 @@ def check_expiry(case: Case) -> Refusal | None:
 
 
 def check_reference(case: Case) -> Refusal | None:
-    """The market is known, and fresh."""
+    """The market is known, and fresh: neither older than allowed, nor by as much ahead of our clock."""
     reference = case.reference
     if reference is None or reference.price(case.signal.action) is None:
         return Refusal(Reason.NO_REFERENCE, f"no market price of {case.instrument.name} is known")
     age_ns = case.now_ns - reference.timestamp_ns
-    if age_ns <= case.reference_age_ns_max:
+    if abs(age_ns) <= case.reference_age_ns_max:
         return None
-    expected_ms, age_ms = case.reference_age_ns_max / NS_PER_MS, age_ns / NS_PER_MS
-    return Refusal(Reason.STALE_REFERENCE, f"market price: expected up to {expected_ms:.0f} ms old, was {age_ms:.0f}")
+    limit_ms, age_ms = case.reference_age_ns_max / NS_PER_MS, age_ns / NS_PER_MS
+    if age_ns < 0:
+        detail = f"up to {limit_ms:.0f} ms ahead of our clock, was {-age_ms:.0f}; set the clocks of both hosts"
+        return Refusal(Reason.STALE_REFERENCE, f"market price: expected {detail}")
+    return Refusal(Reason.STALE_REFERENCE, f"market price: expected up to {limit_ms:.0f} ms old, was {age_ms:.0f}")
 
 
 def check_notional(case: Case) -> Refusal | None:

@@ -222,6 +222,8 @@ class GatewayService:
         answer(self._requests, envelope, codec.encode(reply))
 
     def _send_or_count(self, frame: bytes) -> None:
+        # One frame waits up to a second, and a turn has many: without this a slow subscriber would look like our hang.
+        self._process.beats.write_within_turn(self._clock.monotonic_ns())
         if not send_waiting(self._socket, frame):
             self._dropped += 1
 

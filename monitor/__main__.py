@@ -19,7 +19,9 @@ from monitor.watch import Watch
 @click.command(cls=Command)
 @run_options
 def monitor(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...]) -> None:
-    """Show a running pipeline live: processes, ticks, orders, latency, positions. Ctrl-C leaves it running.
+    """Show a running pipeline live: processes, ticks, orders, latency, positions, kill switch, alarms.
+
+    Ctrl-C leaves the pipeline running.
 
     One monitor at a time: it binds the telemetry channel. For a single look use `tickpulse status`.
     """
@@ -33,7 +35,7 @@ def monitor(config_path: Path | None, run_dir: str | None, assignments: tuple[st
     refresh_ms = config.section("monitor", MonitorConfig).refresh_ms
     try:
         with Sockets(config.settings().sockets) as sockets, Live(console=Console(), auto_refresh=False) as live:
-            watch = Watch(sockets, config, panel.on_position)
+            watch = Watch(sockets, config, panel.on_event)
             watch.read_files()
             while True:
                 watch.look(refresh_ms)

@@ -138,7 +138,7 @@ class _Demo:
             signal.signal(number, self._on_signal)
         try:
             with Sockets(self._config.settings().sockets) as sockets:
-                watch = Watch(sockets, self._config, self._panel.on_position)
+                watch = Watch(sockets, self._config, self._panel.on_event)
                 elapsed_ns = self._trade(pipeline, watch)
                 watch.read_files()
                 return self._sum_up(watch, elapsed_ns)

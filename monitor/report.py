@@ -45,6 +45,7 @@ def _counts(summary: dict[str, Any]) -> Table:
         "fills",
         "duplicate_orders",
         "lost_signals",
+        "alarms",
     )
     for name in names:
         table.add_row(name.replace("_", " "), f"{summary[name]:,}")

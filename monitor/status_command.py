@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,18 @@ SHOWN_COUNTERS = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every counter.")
 @run_options
 def status(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, as_json: bool) -> None:
-    """Show each process of a run: its state, and what it has counted.
+    """Show each process of a run: its state, and what it has counted; then the kill switch and alarms.
 
     Exit 0 when all are ready, 3 when one is not or nothing runs there.
     """
     config = load_config(config_path, run_dir, assignments)
     rows = _rows(config)
     if as_json:
-        click.echo(json.dumps({"run_directory": str(config.run_directory().path), "processes": rows}, indent=2))
+        view = {"run_directory": str(config.run_directory().path), **_safety(rows), "processes": rows}
+        click.echo(json.dumps(view, indent=2))
     elif rows:
         click.echo(_table(rows))
+        click.echo(_safety_line(rows))
     if not rows:
         raise NotReadyError(f"nothing has run in {config.run_directory().path}; start it or name another --run-dir")
     sys.exit(ExitCode.OK if all(row["condition"] == "ready" for row in rows) else ExitCode.CHECKS_FAILED)
@@ -107,6 +110,28 @@ def _row(report: ProcessReported, now_ns: int, silence_ms_max: int) -> dict[str,
         "counters": report.counters,
         "endpoints": report.endpoints,
     }
+
+
+def _safety(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Where the kill switch stands, and how many alarms the newest life of each process has raised."""
+    executor: dict[str, int] = next((row["counters"] for row in rows if row["role"] == "executor"), {})
+    kill_switch = "unknown"
+    if "scopes_restricted" in executor:
+        kill_switch = "restricted" if executor["scopes_restricted"] else "active"
+        kill_switch = "halted" if executor["is_halted"] else kill_switch
+    return {"kill_switch": kill_switch, "alarms": sum(row["counters"].get("alarms", 0) for row in rows)}
+
+
+def _safety_line(rows: list[dict[str, Any]]) -> str:
+    safety = _safety(rows)
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts.update({key: count for key, count in row["counters"].items() if key.startswith("alarms_")})
+    codes = ", ".join(f"{count} {key.removeprefix('alarms_').upper()}" for key, count in sorted(counts.items()))
+    why = "" if safety["kill_switch"] in ("active", "unknown") else "; see `tickpulse trading`"
+    if any(row["counters"].get("is_halted") for row in rows if row["role"] == "exchange"):
+        why += "   exchange: halted; see `tickpulse ledger`"
+    return f"kill switch: {safety['kill_switch']}{why}   alarms: {safety['alarms']}" + (f" ({codes})" if codes else "")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

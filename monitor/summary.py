@@ -44,6 +44,7 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
         "lost_signals": _lost_signals(tally, journal),
         "positions": journal["positions"],
         "positions_agree": _net_of_positions(journal) == _net_of_executions(ledger),
+        "alarms": count_alarms(tally),
         "tick_to_ack_us": tally.latency("tick_to_ack").summary_us(),
         "strategies": strategies,
         "feed": {
@@ -51,6 +52,11 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
         },
         "restarts": {report.source: tally.restarts(report.source) for report in tally.newest()},
     }
+
+
+def count_alarms(tally: Tally) -> int:
+    """Alarms of all processes, over all their lives."""
+    return sum(tally.counters(role).get("alarms", 0) for role in ("executor", "exchange", "watchdog"))
 
 
 def find_faults(summary: View) -> list[str]:

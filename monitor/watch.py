@@ -1,10 +1,10 @@
-"""Listens to a running pipeline: process reports on telemetry, positions on events."""
+"""Listens to a running pipeline: reports on telemetry, positions and kill switch on events, alarms on both."""
 
 from collections.abc import Callable
 
 from common.config import Config
+from common.events.base import Message
 from common.events.system import ProcessReported
-from common.events.trading import PositionEvent
 from common.sockets.factory import Sockets
 from common.sockets.transfer import Waiter, drain
 from common.wire.subscriber import Subscriber
@@ -17,38 +17,40 @@ FRAMES_PER_LOOK_MAX = 10_000
 class Watch:
     """The receiving ends of a monitor. It binds telemetry, so one watches a pipeline at a time."""
 
-    def __init__(self, sockets: Sockets, config: Config, on_position: Callable[[PositionEvent], None]) -> None:
-        """Bind and connect.
+    def __init__(self, sockets: Sockets, config: Config, on_event: Callable[[Message], None]) -> None:
+        """Bind and connect; `on_event` gets what is no report.
 
         Raises:
             ConfigError: Telemetry is bound already.
         """
         self.tally = Tally()
         self._config = config
-        self._on_position = on_position
-        self._reports = Subscriber(["process.*.*"])
-        self._positions = Subscriber(["position_*.*.*"])
+        self._on_event = on_event
+        self._reports = Subscriber(["process.*.*", "alarm.*.*"])
+        self._told = Subscriber(["position_*.*.*", "alarm.*.*", "trading_state_changed.*.*"])
         self._telemetry = sockets.bind_subscriber(config.endpoint("telemetry"), self._reports.prefixes())
-        self._events = sockets.connect_subscriber(config.endpoint("events"), self._positions.prefixes())
+        self._events = sockets.connect_subscriber(config.endpoint("events"), self._told.prefixes())
         self._waiter = Waiter(self._telemetry, self._events)
 
     def look(self, timeout_ms: int) -> None:
         """Take what has come, after waiting for something at most so long."""
         self._waiter.wait(timeout_ms)
-        drain(self._telemetry, self._on_report, FRAMES_PER_LOOK_MAX)
-        drain(self._events, self._on_event, FRAMES_PER_LOOK_MAX)
+        drain(self._telemetry, self._on_telemetry_frame, FRAMES_PER_LOOK_MAX)
+        drain(self._events, self._on_event_frame, FRAMES_PER_LOOK_MAX)
 
     def read_files(self) -> None:
         """Take the last reports from the run directory: those that were sent before we listened, or after."""
         for report in read_reports(self._config.run_directory()):
             self.tally.take(report)
 
-    def _on_report(self, frame: bytes) -> None:
-        report = self._reports.accept(frame)
-        if isinstance(report, ProcessReported):
-            self.tally.take(report)
+    def _on_telemetry_frame(self, frame: bytes) -> None:
+        message = self._reports.accept(frame)
+        if isinstance(message, ProcessReported):
+            self.tally.take(message)
+        elif message is not None:
+            self._on_event(message)
 
-    def _on_event(self, frame: bytes) -> None:
-        event = self._positions.accept(frame)
-        if isinstance(event, PositionEvent):
-            self._on_position(event)
+    def _on_event_frame(self, frame: bytes) -> None:
+        message = self._told.accept(frame)
+        if message is not None:
+            self._on_event(message)

@@ -1,7 +1,15 @@
 """What all tests share."""
 
 import hypothesis
+import pytest
 
 # A busy machine must not fail a test: how long an example takes is no promise of ours. Failures print their own seed.
 hypothesis.settings.register_profile("tickpulse", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tickpulse")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real processes run one after another on one worker; the other has a file of plain tests at a time."""
+    for item in items:
+        group = "processes" if item.get_closest_marker("processes") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

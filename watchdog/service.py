@@ -159,6 +159,8 @@ class WatchdogService:
         replace_file(self._pauses_path, msgspec.json.encode(self._crash_loops.paused()))
 
     def _raise(self, code: str, program: str, detail: str) -> None:
+        self._counts["alarms"] += 1
+        self._counts[f"alarms_{code.lower()}"] += 1
         self._alarms.publish(
             AlarmRaised(
                 **DRAFT,

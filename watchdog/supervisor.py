@@ -107,8 +107,13 @@ class Supervisor:
         _fault_of(self._remote.getState)  # refused while everything is being stopped
 
     def stop(self, program: str) -> str | None:
-        """Stop a program in order; it is not restarted."""
-        return _fault_of(lambda: self._remote.stopProcess(program, False))  # noqa: FBT003  # XML-RPC has no names
+        """Stop a program that has only just begun; it is not restarted."""
+        fault = _fault_of(lambda: self._remote.stopProcess(program, False))  # noqa: FBT003  # XML-RPC has no names
+        if fault is None:
+            # Between fork and exec the SIGTERM ends in supervisord's own handler: the program would run on, be taken
+            # for stopping, be killed 10 s later and never be started again. Nothing is refused that matters here.
+            self.kill(program)
+        return fault
 
     def start(self, program: str) -> str | None:
         """Start a program that was stopped."""

@@ -65,9 +65,16 @@ def pids_in(scratch: Path) -> list[int]:
     return found
 
 
-def test_latency_counts_every_tick_signal_and_order_on_both_sides(scratch: Path) -> None:
+@pytest.fixture(scope="module")
+def latency() -> tuple[dict[str, Any], str]:
+    """One run, tiny, with the gateway's batching off, for all who look at its result."""
+    with tempfile.TemporaryDirectory(prefix="tpb-", dir="/tmp") as directory:
+        return run_bench(Path(directory), *TINY_LATENCY, "--no-batching")
+
+
+def test_latency_counts_every_tick_signal_and_order_on_both_sides(latency: tuple[dict[str, Any], str]) -> None:
     """1.5 s at 2,000 ticks/s with an order every 20: 3,000 ticks, 150 orders, the first 50 of them warm-up."""
-    result, text = run_bench(scratch, *TINY_LATENCY)
+    result, text = latency
 
     counts = {check["name"]: (check["expected"], check["actual"]) for check in result["rounds"][0]["checks"]}
     assert counts["floor: ticks received"] == counts["pipeline: ticks received"] == (3_000, 3_000)
@@ -79,9 +86,9 @@ def test_latency_counts_every_tick_signal_and_order_on_both_sides(scratch: Path)
     assert "MISMATCH" not in text
 
 
-def test_latency_json_holds_machine_plan_percentiles_and_verdicts(scratch: Path) -> None:
-    """What a later reader needs to judge a number, with the gateway's batching off this time."""
-    result, _ = run_bench(scratch, *TINY_LATENCY, "--no-batching")
+def test_latency_json_holds_machine_plan_percentiles_and_verdicts(latency: tuple[dict[str, Any], str]) -> None:
+    """What a later reader needs to judge a number."""
+    result, _ = latency
 
     percentiles = {"p50", "p90", "p99", "p99_9", "max"}
     assert {"cpu", "cores", "python", "pyzmq", "libzmq", "commit", "load_average"} <= result["machine"].keys()

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pipeline import Pipeline
+import zmq
+from support.pipeline import Pipeline, make_config
+from support.plain_client import Listener, PlainClient
 
 from common.errors import ExitCode
 
@@ -136,3 +138,26 @@ def test_loss_beyond_its_limit_halts_the_strategy_by_itself(pipeline: Pipeline) 
     scopes = {scope["scope"]: scope["by"] for scope in shown["scopes"]}
     assert scopes["strategy:pingpong"] == "limit:DRAWDOWN_LIMIT"
     assert resumed.returncode == ExitCode.OK, resumed.stderr
+
+
+def test_alarm_of_the_exchange_is_told_on_telemetry() -> None:
+    """The executor dies with an order at the venue: whoever listens hears of it, and the status counts it."""
+    with (
+        Pipeline(make_config(exchange={"silence_ms_max": 2_000})) as pipeline,
+        PlainClient(pipeline.endpoint) as people,
+    ):
+        (pipeline.directory / "sockets").mkdir()
+        telemetry = people.bind(zmq.SUB, "telemetry")
+        telemetry.subscribe(b"alarm.exchange.")
+        pipeline.start("exchange", "executor", "gateway")
+        pipeline.wait_tradable()
+        pipeline.start_strategy("resting", "support.pipeline_strategies:BuyOnce", quantity=0.01, limit_price=1_000.0)
+        pipeline.wait_counter("executor", "orders_working", 1)
+
+        pipeline.kill("executor")
+        topic, body = Listener(telemetry).next()
+        pipeline.wait_counter("exchange", "alarms_executor_silent", 1)
+
+    assert topic == "alarm.exchange.EXECUTOR_SILENT"
+    assert (body["subject"], body["severity"]) == ("exchange", "critical")
+    assert body["detail"].startswith("executor: 1 working orders")

@@ -65,6 +65,8 @@ def test_program_in_a_crash_loop_pauses_and_comes_back(demo: Demo) -> None:
     eventually(lambda: "support_resistance" in demo.pids(), what="it is ready again")
 
     assert [(loop["crashes"], loop["pause_s"]) for loop in loops] == [(3, 1.0)]
+    refused = [record["act"] for record in records_of(demo, "supervisord_refused", "support_resistance")]
+    assert "start" not in refused, "it ran on through its pause"
 
 
 def test_pipeline_that_was_healed_lost_and_repeated_nothing(demo: Demo) -> None:

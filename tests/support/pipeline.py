@@ -218,7 +218,7 @@ class Pipeline:
         }
         assert not lost, f"ended without being asked, with exit codes {lost}\n{self.story()}"
 
-    def eventually(self, condition: Callable[[], T], what: str = "") -> T:
+    def eventually(self, condition: Callable[[], T], what: str | Callable[[], str] = "") -> T:
         """As the function of this name, but fails at once when a process dies, and tells the end of each log."""
 
         def checked() -> T:

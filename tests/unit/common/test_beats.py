@@ -39,3 +39,18 @@ def test_missing_or_broken_file_is_no_beat(tmp_path: Path) -> None:
 
     assert read_beat(tmp_path / "nobody.alive") is None
     assert read_beat(broken) is None
+
+
+def test_long_turn_that_gets_on_is_a_newer_beat_of_the_same_turn(tmp_path: Path) -> None:
+    """It waits for somebody on purpose; before the first turn it is still opening."""
+    beats = BeatFile(tmp_path / "gateway.alive")
+    seen = []
+
+    beats.write_within_turn(1)
+    seen.append(read_beat(tmp_path / "gateway.alive"))
+    beats.write(2, 7)
+    beats.write_within_turn(3)
+    seen.append(read_beat(tmp_path / "gateway.alive"))
+    beats.close()
+
+    assert [(beat.monotonic_ns, beat.turns) for beat in seen if beat is not None] == [(1, 0), (3, 7)]

@@ -158,7 +158,8 @@ def test_offer_to_a_full_queue_is_refused(endpoint: str) -> None:
 
         taken = [offer(pusher, b"x" * 10_000) for _ in range(1_000)]
 
-        assert taken[-1] is False
+        # Not the last of all: libzmq's thread may make room for one at any moment.
+        assert not all(taken)
 
 
 @pytest.mark.parametrize("waits_for_slow", [False, True])
@@ -173,7 +174,8 @@ def test_publisher_drops_for_a_slow_subscriber_unless_it_was_told_to_wait(
 
         taken = [offer(publisher, b"x" * 10_000) for _ in range(1_000)]
 
-        assert taken[-1] is not waits_for_slow
+        # Any one, not the last: libzmq's thread may make room at any moment, until the kernel's buffer is full too.
+        assert all(taken) is not waits_for_slow
 
 
 def test_waiting_for_room_ends_with_the_time_of_the_socket(sockets: Sockets, endpoint: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from support.exchange_builders import NOW_NS, make_answer, make_execution, make_submit
+from support.exchange_builders import NOW_NS, make_answer, make_execution, make_replace, make_submit
 
 from common.errors import ConfigError, ExitCode, NotReadyError
 from common.events.trading import OrderStatus
@@ -14,6 +14,7 @@ from common.events.venue import AnswerOutcome, SubmitOrder
 from exchange.ledger import Ledger
 from exchange.ledger_command import ledger as ledger_command
 from exchange.ledger_reading import read_ledger
+from exchange.records import Halt, make_replacement
 
 
 @pytest.fixture
@@ -194,3 +195,29 @@ def test_reading_changes_no_file(run_dir: Path) -> None:
     invoke(run_dir)
 
     assert ledger_path(run_dir).read_bytes() == before
+
+
+def test_halt_that_holds_is_shown_with_what_to_do(run_dir: Path) -> None:
+    """Whoever wonders why nothing is ordered any more looks here; a halt that was lifted is history."""
+    with Ledger(ledger_path(run_dir)) as ledger:
+        ledger.record_halt(Halt(source="executor", order_count=3, counted=4, halted_ns=NOW_NS))
+        halted = invoke(run_dir)
+        ledger.clear_halts(NOW_NS + 1)
+
+    assert "HALTED since 2023-11-14 22:13:20" in halted.stdout
+    assert "executor said 3 orders, 4 were counted" in halted.stdout
+    assert "--clear-halt" in halted.stdout
+    assert "HALTED" not in invoke(run_dir).stdout
+    assert [row["cleared_ns"] for row in read_ledger(ledger_path(run_dir))["halts"]] == [NOW_NS + 1]
+
+
+def test_replacements_are_listed_on_request(run_dir: Path) -> None:
+    """Other terms that were asked for, also those that were refused."""
+    with Ledger(ledger_path(run_dir)) as ledger:
+        fill(ledger)
+        ledger.record_replacement(make_replacement(make_replace(), AnswerOutcome.REJECTED, "TOO_LATE", NOW_NS))
+
+    shown = invoke(run_dir, "--replacements").stdout.splitlines()
+
+    assert shown[0].split()[-6:] == ["client_order_id", "replace_id", "quantity", "limit", "outcome", "reason"]
+    assert shown[1].split()[-6:] == ["order-1", "replace-1", "2", "100", "rejected", "TOO_LATE"]

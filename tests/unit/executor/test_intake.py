@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ SIGNAL: dict[str, Any] = {
     "expires_ns": NOW_NS + 1,
 }
 TOPIC = b"signal.simulated.BTC/USDT"
-ABSENT = object()
+ABSENT = msgspec.UNSET
 
 
 def make_frame(topic: bytes = TOPIC, **changes: Any) -> bytes:

@@ -87,6 +87,11 @@ BOUNDARIES: list[tuple[Reason, dict[str, Any], dict[str, Any]]] = [
         {"reference": {"timestamp_ns": NOW_NS - REFERENCE_AGE_NS_MAX - 1}},
     ),
     (
+        Reason.STALE_REFERENCE,
+        {"reference": {"timestamp_ns": NOW_NS + REFERENCE_AGE_NS_MAX}},
+        {"reference": {"timestamp_ns": NOW_NS + REFERENCE_AGE_NS_MAX + 1}},
+    ),
+    (
         Reason.NO_REFERENCE,
         {"reference": {"ask": "100.1", "bid": None, "last": None}},
         {"reference": {"ask": None, "bid": "99.9", "last": None}},

@@ -458,6 +458,18 @@ def test_orders_of_an_earlier_life_count() -> None:
     ]
 
 
+def test_amendments_count_for_the_order_rate() -> None:
+    """To the venue each is a message like an order; a restart forgets none."""
+    harness = ExecutorHarness(risk=limits_of(orders_per_second_max=2))
+    harness.have_working()
+    harness.amend()
+
+    harness.restarted().signal("too-fast")
+    harness.signal("too-fast")
+
+    assert harness.acknowledgements == [("too-fast", "denied", "ORDER_RATE_LIMIT")]
+
+
 @pytest.mark.parametrize("limits", [limits_of(gross_notional_max="1e9"), limits_of(net_notional_max="1e9")])
 def test_sum_that_lacks_a_price_denies(limits: RiskLimits) -> None:
     """After a restart an order of another symbol is in flight whose market nobody has shown yet."""

@@ -4,11 +4,13 @@ import io
 import re
 from decimal import Decimal
 
+import pytest
 from rich.console import Console
 from support.engine_builders import make_position_event
 from support.report_builders import EPOCH, NOW_NS, make_latencies, make_report, make_tally
 
 from common.clock import NS_PER_S
+from common.events.risk import AlarmRaised, Severity, TradingState, TradingStateChanged
 from common.events.system import ProcessReported, ProcessState
 from monitor.panel import LivePanel, Rates
 from monitor.tally import Tally
@@ -94,11 +96,11 @@ def test_panel_shows_latency_in_microseconds() -> None:
 def test_panel_shows_the_newest_state_of_each_position() -> None:
     """Of each strategy in each instrument; what a position has not is a dash."""
     panel = LivePanel("tickpulse")
-    panel.on_position(make_position_event("0.5"))
-    panel.on_position(
+    panel.on_event(make_position_event("0.5"))
+    panel.on_event(
         make_position_event("-0.00001", mark_price=Decimal("60010.5"), entry_price="60000.123", realised_pnl="-1.239")
     )
-    panel.on_position(make_position_event("0", strategy="other", entry_price=None, fees="1234.5"))
+    panel.on_event(make_position_event("0", strategy="other", entry_price=None, fees="1234.5"))
 
     text = draw(panel, make_tally())
 
@@ -118,7 +120,7 @@ def test_panel_shows_the_newest_state_of_each_position() -> None:
 def test_panel_shows_names_of_usual_length_in_full_on_a_terminal_of_110_columns() -> None:
     """A name that is cut is a name that cannot be typed."""
     panel = LivePanel("tickpulse")
-    panel.on_position(
+    panel.on_event(
         make_position_event(
             "0.00831", strategy="support_resistance", entry_price="60000.123", mark_price=Decimal("60010.5")
         )
@@ -128,6 +130,101 @@ def test_panel_shows_names_of_usual_length_in_full_on_a_terminal_of_110_columns(
 
     assert "simulated.BTC/USDT" in text
     assert text.count("support_resistance") == 2
+
+
+@pytest.mark.parametrize(("width", "amounts"), [(80, ["60,000.12", "9.26"]), (103, ["60,000.12", "9.26"])])
+def test_position_of_usual_names_fits_a_narrow_terminal(width: int, amounts: list[str]) -> None:
+    """Amounts that have no room are summed up to what the position has brought, not cut."""
+    panel = LivePanel("tickpulse")
+    panel.on_event(
+        make_position_event(
+            "0.00831",
+            strategy="support_resistance",
+            entry_price="60000.123",
+            mark_price=Decimal("60010.5"),
+            realised_pnl="10.5",
+            fees="1.24",
+        )
+    )
+
+    text = draw(panel, make_tally(), width=width)
+
+    assert row_of(text, "support_resistance") == ["support_resistance", "simulated.BTC/USDT", "0.00831", *amounts]
+    assert "…" not in text
+
+
+def make_alarm(code: str, source: str = "executor", severity: Severity = Severity.CRITICAL) -> AlarmRaised:
+    """An alarm of a quarter past ten."""
+    return AlarmRaised(
+        source=source,
+        epoch=EPOCH,
+        seq=1,
+        timestamp_ns=NOW_NS,
+        code=code,
+        severity=severity,
+        subject="gateway",
+        detail="no beat for 1528 ms between two turns: killed, to be started again, and this text does not end",
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_panel_shows_the_newest_alarms_first(width: int) -> None:
+    """When, from whom, what it is, and about what; without an alarm there is no such table."""
+    panel = LivePanel("tickpulse")
+    before = draw(panel, make_tally(), width=width)
+    panel.on_event(make_alarm("OLDEST"))
+    for code in ("CIRCUIT_OPEN", "ORDER_ADOPTED", "CASH_MISMATCH", "TRADING_STOPPED"):
+        panel.on_event(make_alarm(code))
+    panel.on_event(make_alarm("PROCESS_HUNG", "watchdog"))
+
+    text = draw(panel, make_tally(), width=width)
+
+    assert "alarm" not in before
+    assert row_of(text, "22:13:20")[:3] == ["22:13:20", "watchdog", "PROCESS_HUNG"]
+    assert row_of(text, "22:13:20")[3].startswith("gateway: no beat for 1528 ms")
+    assert "CIRCUIT_OPEN" in text
+    assert "OLDEST" not in text
+    assert text.count("22:13:20") == 5  # one line each, however narrow
+
+
+def make_move(scope: str, state: TradingState) -> TradingStateChanged:
+    """Somebody moves the kill switch."""
+    return TradingStateChanged(
+        source="executor",
+        epoch=EPOCH,
+        seq=1,
+        timestamp_ns=NOW_NS,
+        scope=scope,
+        state=state,
+        by="ann",
+        reason="prices look odd",
+    )
+
+
+def test_panel_shows_an_exchange_that_takes_no_new_order() -> None:
+    """From its report, since its alarm may have come before the panel."""
+    tally = make_tally(make_report("exchange", counters={"is_halted": 1}))
+
+    assert "HALTED by the exchange itself, see `tickpulse ledger`" in draw(LivePanel("tickpulse"), tally, width=80)
+
+
+def test_panel_shows_the_kill_switch_where_it_does_not_stand_on_active() -> None:
+    """Each scope with who and why; what was moved before the panel listened is at least counted."""
+    panel, tally = LivePanel("tickpulse"), make_tally(make_report("executor", counters={"scopes_restricted": 3}))
+    panel.on_event(make_move("all", TradingState.HALTED))
+    panel.on_event(make_move("strategy:momentum", TradingState.REDUCING))
+
+    stopped = draw(panel, tally)
+    for scope in ("all", "strategy:momentum"):
+        panel.on_event(make_move(scope, TradingState.ACTIVE))
+    free = draw(panel, make_tally(make_report("executor", counters={"scopes_restricted": 0})))
+
+    assert "HALTED all by ann: prices look odd" in stopped
+    assert "REDUCING strategy:momentum by ann" in stopped
+    assert "RESTRICTED: 1 scope more" in stopped
+    assert "exchange itself" not in stopped
+    assert "ann" not in free
+    assert "RESTRICTED" not in free
 
 
 def test_rate_is_counted_between_looks_at_least_half_a_second_apart() -> None:

@@ -47,13 +47,43 @@ def test_status_of_a_ready_pipeline_is_ok() -> None:
 
     result = invoke(status)
 
-    heading, gateway, momentum = result.output.splitlines()
+    heading, gateway, momentum, safety = result.output.splitlines()
     assert result.exit_code == ExitCode.OK
     assert heading.split() == ["PROCESS", "ROLE", "STATE", "PID", "UP", "COUNTED"]
     assert gateway.split()[:3] == ["gateway", "gateway", "ready"]
     assert gateway.split()[4:] == ["90", "s", "ticks_published=12,345"]
     assert momentum.split()[:3] == ["momentum", "strategy", "ready"]
     assert momentum.split()[6:] == ["ticks_received=12,345", "signals_emitted=2"]
+    assert safety.split("   ") == ["kill switch: unknown", "alarms: 0"]
+
+
+@pytest.mark.parametrize(
+    ("is_halted", "restricted", "shown"),
+    [
+        (0, 0, "kill switch: active   alarms: 3 "),
+        (0, 1, "kill switch: restricted; see `tickpulse trading`   "),
+        (1, 2, "kill switch: halted; see `tickpulse trading`   "),
+    ],
+)
+def test_status_shows_kill_switch_and_alarms(is_halted: int, restricted: int, shown: str) -> None:
+    """What the people on call must see without knowing where to look."""
+    counters = {"alarms": 2, "alarms_circuit_open": 2, "is_halted": is_halted, "scopes_restricted": restricted}
+    counts = {"alarms": 1, "alarms_exchange_halted": 1}
+    write_status(Path("run"), make_fresh("executor", counters=counters), make_fresh("exchange", counters=counts))
+
+    text, view = invoke(status).output, json.loads(invoke(status, "--json").output)
+
+    assert text.splitlines()[-1].startswith(shown)
+    assert "(2 CIRCUIT_OPEN, 1 EXCHANGE_HALTED)" in text
+    assert f"kill switch: {view['kill_switch']}" in text
+    assert view["alarms"] == 3
+
+
+def test_status_shows_an_exchange_that_takes_no_new_order() -> None:
+    """The executor's kill switch says nothing of it."""
+    write_status(Path("run"), make_fresh("exchange", counters={"is_halted": 1}))
+
+    assert "   exchange: halted; see `tickpulse ledger`   alarms: 0" in invoke(status).output
 
 
 @pytest.mark.parametrize(
@@ -86,7 +116,7 @@ def test_columns_of_status_line_up_whatever_the_condition() -> None:
         make_fresh("exchange", pid=DEAD_PID),
     )
 
-    heading, *rows = invoke(status, "--set", "monitor.silence_ms_max=3000").output.splitlines()
+    heading, *rows, _ = invoke(status, "--set", "monitor.silence_ms_max=3000").output.splitlines()
 
     end_of_pid = heading.index("PID") + len("PID")
     assert all(re.search(r" \d+$", row[:end_of_pid]) and row[end_of_pid] == " " for row in rows)
@@ -108,6 +138,8 @@ def test_status_as_json_has_everything_that_was_reported() -> None:
     assert result.exit_code == ExitCode.CHECKS_FAILED
     assert json.loads(result.output) == {
         "run_directory": str(Path("run").absolute()),
+        "kill_switch": "unknown",
+        "alarms": 0,
         "processes": [
             {
                 "name": "executor",

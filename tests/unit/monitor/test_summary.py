@@ -283,6 +283,19 @@ def test_fills_are_counted_without_cancels_and_expiries() -> None:
     assert summary["fills"] == 2
 
 
+def test_alarms_of_all_processes_and_lives_are_counted() -> None:
+    """Whoever raised them, and whether or not it still runs."""
+    tally = make_tally(
+        make_report("executor", counters={"alarms": 2}),
+        make_report("executor", epoch=EPOCH + 1, counters={"alarms": 1}),
+        make_report("exchange", counters={"alarms": 4}),
+        make_report("watchdog", role="watchdog", counters={"alarms": 8}),
+        make_report("momentum"),
+    )
+
+    assert summarise(tally, make_journal(), make_ledger(), RUN_NS)["alarms"] == 15
+
+
 def test_restarts_are_counted_for_each_process() -> None:
     """Of every role."""
     summary = sum_up(

@@ -1,6 +1,7 @@
 """supervisord's bytes, and what they say."""
 
 import os
+import xmlrpc.client
 
 import pytest
 
@@ -74,3 +75,33 @@ def test_each_event_is_answered_and_the_end_of_supervisord_is_ours(monkeypatch: 
     finally:
         for descriptor in (stdin, its_input, stdout):
             os.close(descriptor)
+
+
+@pytest.mark.parametrize(("is_running", "expected"), [(True, None), (False, "NOT_RUNNING")])
+def test_program_that_is_stopped_cannot_outlive_it(
+    monkeypatch: pytest.MonkeyPatch, *, is_running: bool, expected: str | None
+) -> None:
+    """A SIGTERM between fork and exec is lost: SIGKILL follows, unless there was nothing to stop."""
+    calls: list[tuple[object, ...]] = []
+
+    class Remote:
+        """Keeps what it was asked."""
+
+        supervisor: object
+
+        def stopProcess(self, *arguments: object) -> None:  # noqa: N802  # supervisord's name
+            calls.append(arguments)
+            if not is_running:
+                raise xmlrpc.client.Fault(70, "NOT_RUNNING")
+
+        def signalProcess(self, *arguments: object) -> None:  # noqa: N802
+            calls.append(arguments)
+
+    interface = Remote()
+    interface.supervisor = interface
+    monkeypatch.setattr(supervisor.childutils, "getRPCInterface", lambda _: interface)
+
+    fault = Supervisor({"SUPERVISOR_SERVER_URL": "unix:///nowhere"}).stop("momentum:momentum")
+
+    assert fault == expected
+    assert calls == [("momentum:momentum", False), ("momentum:momentum", "KILL")][: 1 + is_running]

@@ -43,7 +43,14 @@ def test_process_that_hangs_is_killed_once_with_an_alarm(start: Start) -> None:
     assert (alarm.code, alarm.severity, alarm.subject) == ("PROCESS_HUNG", Severity.CRITICAL, "gateway")
     assert alarm.detail == f"pid {PID} gave no beat for 1500 ms between two turns: killed, to be started again"
     assert alarm.topic() == "alarm.watchdog.PROCESS_HUNG"
-    assert watchdog.service.counters() == {"hangs": 1, "kills": 1, "programs_watched": 0, "programs_paused": 0}
+    assert watchdog.service.counters() == {
+        "hangs": 1,
+        "kills": 1,
+        "alarms": 1,
+        "alarms_process_hung": 1,
+        "programs_watched": 0,
+        "programs_paused": 0,
+    }
 
 
 def test_process_that_hangs_while_opening_is_killed_later(start: Start) -> None:
