@@ -6,9 +6,9 @@ import sys
 import click
 import msgspec
 
-from chaos.drills.faults import DRILLS
 from chaos.drills.report import DrillReport, format_drill_report, make_drill_report
 from chaos.drills.run import Injected, run_rounds
+from chaos.drills.scenarios import DRILLS
 from chaos.faults import SCENARIOS
 from chaos.histories import HistoryResult
 from chaos.report import ChaosReport, format_history, format_report, make_report

@@ -1,11 +1,13 @@
 """Looks at the exchange's account, page by page, and books or tells what differs from ours."""
 
-from common.events.risk import Severity
+from common.events.risk import Severity, TradingState
 from common.events.venue import AccountReported, VenueOrder
+from common.ids import is_client_order_id
 from executor import reconciliation
-from executor.entries import OrderAdopted, OrderVanished
+from executor.entries import OrderAdopted, OrderVanished, TradingStateMoved
 from executor.facts import Facts
 from executor.risk import Reason
+from executor.trading_state import ALL, RECONCILIATION
 
 
 class AccountWatch:
@@ -40,11 +42,23 @@ class AccountWatch:
         return 0
 
     def adopt(self, entry: OrderAdopted) -> None:
-        """Book an order that nobody here has asked for."""
+        """Book an order that this journal never intended. One with an id of ours it has forgotten: everything halts.
+
+        A strategy that was told nothing of that order may decide on it again, so a person has to look first.
+        """
+        order_id, now_ns = entry.client_order_id, entry.timestamp_ns
+        moves: list[TradingStateMoved] = []
+        if is_client_order_id(order_id):
+            reason = f"the journal has forgotten order {order_id}: is it from a backup?"
+            moves = self._book.kill_switch.tighten(
+                ALL, TradingState.HALTED, by=RECONCILIATION, reason=reason, now_ns=now_ns
+            )
         self._facts.counts["orders_adopted"] += 1
-        self._facts.learn(entry)
+        self._facts.learn_all([entry, *moves])  # together: a crash in between must not leave it trading
         detail = "the exchange has an order that this journal never intended; it is booked under the strategy `adopted`"
-        self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, entry.client_order_id, detail, entry.timestamp_ns)
+        self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, order_id, detail, now_ns)
+        for move in moves:
+            self._facts.alarm("TRADING_STOPPED", Severity.CRITICAL, ALL, f"{move.by}: {move.reason}", now_ns)
 
     def _compare(self, report: AccountReported, now_ns: int) -> None:
         self._facts.counts["reconciliations"] += 1
