@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-from chaos.drills.host import FILES, STRATEGIES, Host
+from chaos.drills.host import FILES, STRATEGIES, WRITERS, Host
 from chaos.drills.lossy_disk import Failure
 from common.clock import NS_PER_MS, SystemClock
 from common.errors import ExitCode, FatalError
@@ -42,7 +42,7 @@ def power_loss(host: Host, random: Random, number: int) -> str:
 
 def failing_sync(host: Host, random: Random, number: int) -> str:
     """The disk cannot sync: the process ends, and what it could not sync is gone, as after a failed fsync of Linux."""
-    name = HERE[number % len(HERE)]
+    name = WRITERS[number % len(WRITERS)]
     _end_by(host, name, Failure.SYNC)
     lost = host.lossy_disk.lose_power(host.state_files(name), random)
     return f"{name}, {lost:,} bytes were not synced"
@@ -50,7 +50,7 @@ def failing_sync(host: Host, random: Random, number: int) -> str:
 
 def failing_write(host: Host, _random: Random, number: int) -> str:
     """The disk refuses writes: the process ends."""
-    name = HERE[number % len(HERE)]
+    name = WRITERS[number % len(WRITERS)]
     _end_by(host, name, Failure.WRITE)
     return name
 

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from random import Random
 
-from chaos.drills.host import FILES, NAMES, PROXIED, STRATEGIES, Host
+from chaos.drills.host import FILES, NAMES, PROXIED, STRATEGIES, WRITERS, Host
 from chaos.drills.proxy import Trouble
 from common.clock import NS_PER_MS, SystemClock
 from common.crash_points import CRASH_POINTS
@@ -14,7 +14,6 @@ PAUSE_NS = 900 * NS_PER_MS
 CRASH_S_MAX = 8.0
 PASSAGES_MAX = 3
 GARBAGE_BYTES_MAX = 3_000
-WRITERS = ("executor", "exchange", *STRATEGIES)
 Fault = Callable[[Host, Random, int], str]
 
 

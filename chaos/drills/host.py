@@ -31,6 +31,7 @@ FILES = {
     "exchange": "ledger.sqlite",
     **{name: f"{name}.outbox.sqlite" for name in STRATEGIES},
 }
+WRITERS = tuple(FILES)
 PROXIED = ("orders", "signals")  # channels that go through a proxy of ours
 POLL_NS = 10 * NS_PER_MS
 READY_S_MAX = 20.0
@@ -47,7 +48,7 @@ class Host:
         Args:
             rate: Ticks/s of the market.
             tick_count: Ticks between two acts of each strategy.
-            is_disk_lossy: Executor and strategies sync each write, to a disk that may lose its power.
+            is_disk_lossy: Whoever has a file syncs each write, to a disk that may lose its power.
         """
         # A short path: that of a Unix socket has 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="tpc-")).resolve()
@@ -125,7 +126,7 @@ class Host:
 
     @property
     def lossy_disk(self) -> LossyDisk:
-        """The disk of executor and strategies.
+        """The disk of all processes.
 
         Raises:
             FatalError: They have an ordinary one.
@@ -219,7 +220,7 @@ class Host:
         channel = "signals" if name in STRATEGIES else "orders" if name == "executor" else None
         if channel is not None:
             environment[f"TICKPULSE_CHANNELS__{channel.upper()}"] = f"ipc://{self._socket(f'proxied-{channel}')}"
-        if self._lossy_disk is not None and name in ("executor", *STRATEGIES):
+        if self._lossy_disk is not None and name in FILES:
             environment |= {"TICKPULSE_RUN__SYNCHRONOUS": "full", **self._lossy_disk.environment(name)}
         return environment if crash is None else {**environment, CRASH_VARIABLE: crash}
 

@@ -1,5 +1,6 @@
 """The pipeline of supervisord.conf, whose processes are killed in turn and started again by supervisord alone."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -52,6 +53,9 @@ class SupervisedHost:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pipeline.request_stop()
+        with contextlib.suppress(FatalError):
+            self._wait(self._pipeline.is_stopped, STOP_S_MAX, "supervisord to stop")
         self._pipeline.kill()
         shutil.rmtree(self.run_directory.path, ignore_errors=True)
 

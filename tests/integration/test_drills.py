@@ -99,3 +99,19 @@ def test_audit_sees_what_was_tampered_with(ended: Host, kind: str, file: str, st
 
     assert getattr(found, kind)
     assert audit(ended.run_directory, STRATEGIES).is_clean
+
+
+def test_audit_of_a_cut_journal_forgives_what_it_forgot_and_nothing_else(ended: Host) -> None:
+    """The orders that it knows have to agree all the same."""
+    journal, ledger = (ended.run_directory.file("state", name) for name in (JOURNAL_NAME, "ledger.sqlite"))
+    kept = {path: path.read_bytes() for path in (journal, ledger)}
+
+    tamper(journal, "DELETE FROM entries WHERE kind = 'denied'")
+    forgetful = audit(ended.run_directory, STRATEGIES, is_journal_cut=True)
+    tamper(ledger, "UPDATE orders SET filled_quantity = '0.5' WHERE status = 'filled'")
+    differing = audit(ended.run_directory, STRATEGIES, is_journal_cut=True)
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+    assert forgetful.is_clean
+    assert differing.differing
