@@ -12,10 +12,12 @@ from common.errors import InvalidValueError
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}")
+CLIENT_ORDER_ID_PATTERN = re.compile(r"tp-[0-9a-f]{30}")
 
 _is_id = ID_PATTERN.fullmatch
 _is_numbered = re.compile(r"(.*)-(0|[1-9][0-9]*)-(0|[1-9][0-9]*)").fullmatch
 _is_name = NAME_PATTERN.fullmatch
+_is_client_order_id = CLIENT_ORDER_ID_PATTERN.fullmatch
 
 
 def check_id(value: str, what: str) -> str:
@@ -76,6 +78,11 @@ def make_client_order_id(signal_id: str) -> str:
     """
     digest = hashlib.blake2b(signal_id.encode(), digest_size=15).hexdigest()
     return f"tp-{digest}"
+
+
+def is_client_order_id(text: str) -> bool:
+    """Tell whether `make_client_order_id` may have made this: no id that a person or another program would choose."""
+    return _is_client_order_id(text) is not None
 
 
 def make_event_id(source: str, epoch: int, topic: str, seq: int) -> str:

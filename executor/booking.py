@@ -10,13 +10,21 @@ import msgspec
 
 from common.events.risk import Severity, TradingState
 from common.events.venue import ExecutionReported, ExecutionType, VenueOrder
+from common.ids import is_client_order_id
 from common.money import is_bounded
-from executor.entries import Entry, ExecutionTaken, OrderAbandoned, OrderAdopted, OrderReopened
+from executor.entries import (
+    Entry,
+    ExecutionTaken,
+    OrderAbandoned,
+    OrderAdopted,
+    OrderReopened,
+    TradingStateMoved,
+)
 from executor.facts import Facts
 from executor.orders import CONTRADICTIONS, Move, Order, UnbookableError
 from executor.reconciliation import adopt_reported
 from executor.risk import Reason
-from executor.trading_state import RECONCILIATION, symbol_scope
+from executor.trading_state import ALL, RECONCILIATION, symbol_scope
 
 _MOVES = {
     ExecutionType.TRADE: Move.PARTIALLY_FILLED,  # one that fills it all is legal or not in the same states
@@ -50,12 +58,24 @@ class Booking:
             self._stop("EXECUTION_NOT_BOOKED", msgspec.structs.replace(entry, defect=defect), report, defect, now_ns)
 
     def adopt(self, entry: OrderAdopted) -> Order:
-        """Book an order that nobody here has asked for."""
+        """Book an order that this journal never intended. One with an id of ours it has forgotten: everything halts.
+
+        A strategy that was told nothing of that order may decide on it again, so a person has to look first.
+        """
+        order_id, now_ns = entry.client_order_id, entry.timestamp_ns
+        moves: list[TradingStateMoved] = []
+        if is_client_order_id(order_id):
+            reason = f"the journal has forgotten order {order_id}: is it from a backup?"
+            moves = self._book.kill_switch.tighten(
+                ALL, TradingState.HALTED, by=RECONCILIATION, reason=reason, now_ns=now_ns
+            )
         self._facts.counts["orders_adopted"] += 1
-        self._facts.learn(entry)
+        self._facts.learn_all([entry, *moves])  # together: a crash in between must not leave it trading
         detail = "the exchange has an order that this journal never intended; it is booked under the strategy `adopted`"
-        self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, entry.client_order_id, detail, entry.timestamp_ns)
-        return self._book.order(entry.client_order_id)
+        self._facts.alarm("ORDER_ADOPTED", Severity.CRITICAL, order_id, detail, now_ns)
+        for move in moves:
+            self._facts.alarm("TRADING_STOPPED", Severity.CRITICAL, ALL, f"{move.by}: {move.reason}", now_ns)
+        return self._book.order(order_id)
 
     def reopen(self, order: Order, theirs: VenueOrder, now_ns: int) -> None:
         """Take an order back that works at the exchange, though it was at its end here; the halt will cancel it."""

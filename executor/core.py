@@ -233,11 +233,14 @@ class Executor:
     # Deciding
 
     def _apply_signal(self, signal: Signal, now_ns: int) -> None:
+        order_id = make_client_order_id(signal.signal_id)
         refusal = self._find_refusal(signal, now_ns)
+        if self.book.orders_adopted and self.book.find_order(order_id) is not None:
+            detail = f"order {order_id} is there already: a journal that forgot it has adopted it"
+            refusal = Refusal(Reason.ORDER_ADOPTED, detail)
         if refusal is not None:
             self._deny(signal, digest_of(signal), refusal, now_ns)
             return
-        order_id = make_client_order_id(signal.signal_id)
         entry = OrderIntended(now_ns, signal, order_id)
         self.facts.write_ahead(entry)
         # The intent is durable, so the order leaves before anything else: nobody needs the rest as soon.

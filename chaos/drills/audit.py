@@ -2,17 +2,19 @@
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from chaos.drills.host import STRATEGIES, Host
 from common.ids import parse_signal_id
 from common.money import EXACT, ZERO
+from common.run_directory import RunDirectory
 from exchange.ledger_reading import read_ledger
 from exchange.ledger_schema import LEDGER_NAME
 from executor.orders_command import describe, fold
+from executor.reconciliation import ADOPTER
 from executor.service import JOURNAL_NAME
 
 View = dict[str, Any]
@@ -36,17 +38,20 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.lost or self.duplicated or self.unresolved or self.differing)
 
 
-def audit(host: Host) -> Audit:
-    """Compare all books of a pipeline that has ended."""
-    book, last_seq = fold(host.run_directory.file("state", JOURNAL_NAME))
+def audit(run_directory: RunDirectory, strategies: Iterable[str], *, is_journal_cut: bool = False) -> Audit:
+    """Compare all books of a pipeline that has ended.
+
+    `is_journal_cut`: the journal was lost or is from a backup, so what it forgot is a hole in it or was adopted.
+    """
+    book, last_seq = fold(run_directory.file("state", JOURNAL_NAME))
     journal = describe(book, last_seq)
-    ledger = read_ledger(host.run_directory.file("state", LEDGER_NAME))
+    ledger = read_ledger(run_directory.file("state", LEDGER_NAME))
     return Audit(
         signals=len(journal["signals"]),
         orders=len(ledger["orders"]),
         fills=ledger["summary"]["executions"],
-        lost=[*_holes(journal), *_unsent(host)],
-        duplicated=_duplicates(journal, ledger),
+        lost=[*([] if is_journal_cut else _holes(journal)), *_unsent(run_directory, strategies)],
+        duplicated=[*_second_orders(ledger), *([] if is_journal_cut else _unintended(journal, ledger))],
         unresolved=_unresolved(journal),
         differing=[*_differing_orders(journal, ledger), *_differing_positions(journal, ledger)],
     )
@@ -66,11 +71,11 @@ def _holes(journal: View) -> list[str]:
     ]
 
 
-def _unsent(host: Host) -> list[str]:
+def _unsent(run_directory: RunDirectory, strategies: Iterable[str]) -> list[str]:
     """What an outbox still holds after everything healed was never acknowledged."""
     found = []
-    for name in STRATEGIES:
-        path = host.run_directory.file("state", f"{name}.outbox.sqlite")
+    for name in strategies:
+        path = run_directory.file("state", f"{name}.outbox.sqlite")
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
             found += [
@@ -81,17 +86,20 @@ def _unsent(host: Host) -> list[str]:
     return found
 
 
-def _duplicates(journal: View, ledger: View) -> list[str]:
+def _second_orders(ledger: View) -> list[str]:
+    return [
+        f"{name}: expected 0, was {ledger['summary'][name]}"
+        for name in ("duplicate_orders", "overfilled_orders")
+        if ledger["summary"][name]
+    ]
+
+
+def _unintended(journal: View, ledger: View) -> list[str]:
     intended = {order["client_order_id"] for order in journal["orders"]}
     messages = [
         f"{order['client_order_id']}: expected an order that the journal intended"
         for order in ledger["orders"]
         if order["client_order_id"] not in intended
-    ]
-    messages += [
-        f"{name}: expected 0, was {ledger['summary'][name]}"
-        for name in ("duplicate_orders", "overfilled_orders")
-        if ledger["summary"][name]
     ]
     if journal["summary"]["orders_adopted"]:
         messages.append(f"orders_adopted: expected 0, was {journal['summary']['orders_adopted']}")
@@ -113,13 +121,14 @@ def _unresolved(journal: View) -> list[str]:
 
 
 def _differing_orders(journal: View, ledger: View) -> list[str]:
-    fields = ("status", "side", "quantity", "filled_quantity")
     placed = {order["client_order_id"]: order for order in ledger["orders"]}
     messages = []
     for order in journal["orders"]:
         theirs = placed.get(order["client_order_id"])
         if order["status"] in NEVER_LIVED and (theirs is None or theirs["status"] in NEVER_LIVED):
             continue
+        # The last report of an order does not tell what quantity it had, so one that was adopted by it does not know.
+        fields = ("status", "side", "filled_quantity", *(() if order["strategy"] == ADOPTER else ("quantity",)))
         if theirs is None or any(order[field] != theirs[field] for field in fields):
             there = "nothing" if theirs is None else [theirs[field] for field in fields]
             messages.append(f"{order['client_order_id']}: journal {[order[field] for field in fields]}, ledger {there}")

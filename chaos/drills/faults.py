@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from random import Random
 
-from chaos.drills.host import NAMES, PROXIED, STRATEGIES, Host
+from chaos.drills.host import FILES, NAMES, PROXIED, STRATEGIES, WRITERS, Host
 from chaos.drills.proxy import Trouble
 from common.clock import NS_PER_MS, SystemClock
 from common.crash_points import CRASH_POINTS
@@ -14,12 +14,6 @@ PAUSE_NS = 900 * NS_PER_MS
 CRASH_S_MAX = 8.0
 PASSAGES_MAX = 3
 GARBAGE_BYTES_MAX = 3_000
-WRITERS = ("executor", "exchange", *STRATEGIES)
-FILES = {
-    "executor": "journal.sqlite",
-    "exchange": "ledger.sqlite",
-    **{name: f"{name}.outbox.sqlite" for name in STRATEGIES},
-}
 Fault = Callable[[Host, Random, int], str]
 
 
@@ -88,24 +82,3 @@ def torn_tail(host: Host, random: Random, number: int) -> str:
     with path.open("ab") as log:
         log.write(random.randbytes(random.randint(1, GARBAGE_BYTES_MAX)))
     return name
-
-
-DRILLS: dict[str, Fault] = {
-    "crash_points": crash_point,
-    "kill": kill,
-    "kill_everybody": kill_everybody,
-    "pause": pause,
-    "network": network,
-    "full_disk": full_disk,
-    "torn_tail": torn_tail,
-}
-# Of 20 faults so many are of a kind: the crash points are many.
-TURNS = (
-    *("crash_points",) * 8,
-    *("kill",) * 3,
-    "kill_everybody",
-    *("pause",) * 2,
-    *("network",) * 3,
-    *("full_disk",) * 1,
-    *("torn_tail",) * 2,
-)

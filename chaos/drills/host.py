@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from chaos.drills.lossy_disk import LossyDisk
 from chaos.drills.proxy import Proxy
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.crash_points import CRASH_VARIABLE
@@ -25,6 +26,12 @@ STRATEGIES = ("alpha", "beta")
 NAMES = ("exchange", "executor", "gateway", *STRATEGIES)
 # In the order of an orderly end: first whoever makes work, last whoever ends it.
 STOP_ORDER = ("gateway", *STRATEGIES, "executor", "exchange")
+FILES = {
+    "executor": "journal.sqlite",
+    "exchange": "ledger.sqlite",
+    **{name: f"{name}.outbox.sqlite" for name in STRATEGIES},
+}
+WRITERS = tuple(FILES)
 PROXIED = ("orders", "signals")  # channels that go through a proxy of ours
 POLL_NS = 10 * NS_PER_MS
 READY_S_MAX = 20.0
@@ -35,16 +42,20 @@ LOG_CHARACTERS = 600
 class Host:
     """Use it as a context: it leaves no process and no file behind."""
 
-    def __init__(self, *, rate: float = 200.0, tick_count: int = 20) -> None:
+    def __init__(self, *, rate: float = 200.0, tick_count: int = 20, is_disk_lossy: bool = False) -> None:
         """Write the config; nothing is started.
 
         Args:
             rate: Ticks/s of the market.
             tick_count: Ticks between two acts of each strategy.
+            is_disk_lossy: Whoever has a file syncs each write, to a disk that may lose its power.
         """
         # A short path: that of a Unix socket has 107 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix="tpc-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="tpc-")).resolve()
         self.run_directory = RunDirectory(self.directory).create()
+        self._lossy_disk: LossyDisk | None = None
+        if is_disk_lossy:
+            self._lossy_disk = LossyDisk(self.directory / "disk", self.run_directory.file("state", ""))
         self._config_path = self.directory / "config.json"
         self._config_path.write_text(json.dumps(_config(self.directory, rate, tick_count), indent=2))
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -69,18 +80,34 @@ class Host:
 
     # Lives
 
-    def start(self, name: str, crash: str | None = None) -> None:
+    def start(self, name: str, crash: str | None = None, options: Sequence[str] = ()) -> None:
         """Begin a life, which may be doomed to end at a crash point, as `NAME:K`."""
         role = ["strategy", name, "--as", "chaos.traders:Churner"] if name in STRATEGIES else [name]
         with (self.directory / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", *role, "--config", str(self._config_path)],
+                [sys.executable, "-m", *role, *options, "--config", str(self._config_path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment(name, crash),
                 start_new_session=True,
             )
+
+    def run(self, *command: str) -> None:
+        """Run a command of ours on this pipeline.
+
+        Raises:
+            FatalError: It did not end with 0.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "common", *command, "--config", str(self._config_path)],
+            env=self._environment("", None),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise FatalError(f"tickpulse {command[0]}: {done.stderr.decode(errors='replace').strip()}")
 
     def kill(self, name: str) -> None:
         """End a life at once."""
@@ -97,6 +124,22 @@ class Host:
         hard = resource.prlimit(self._children[name].pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(self._children[name].pid, resource.RLIMIT_FSIZE, (0, hard))
 
+    @property
+    def lossy_disk(self) -> LossyDisk:
+        """The disk of all processes.
+
+        Raises:
+            FatalError: They have an ordinary one.
+        """
+        if self._lossy_disk is None:
+            raise FatalError("drill: expected a host with a lossy disk")
+        return self._lossy_disk
+
+    def state_files(self, name: str) -> set[str]:
+        """Every file below `state` that a process writes, without what it only maps."""
+        database = FILES[name]
+        return {database, f"{database}-wal", f"{database}-journal", f"{name}.epoch", f"{name}.epoch.new"}
+
     def is_alive(self, name: str) -> bool:
         """Tell whether a life lasts."""
         return self._children[name].poll() is None
@@ -104,6 +147,10 @@ class Host:
     def wait_end(self, name: str, timeout_s: float) -> bool:
         """Wait for a life to end by itself; tell whether it did."""
         return self.wait(lambda: not self.is_alive(name), timeout_s)
+
+    def exit_code(self, name: str) -> int | None:
+        """How a life has ended; None while it lasts."""
+        return self._children[name].poll()
 
     def stop_all(self) -> dict[str, int]:
         """Ask all for their orderly end; gives back the exit codes of those that did not end with 0."""
@@ -143,12 +190,14 @@ class Host:
             logs = "\n".join(f"{name}: {self.log_tail(name)}" for name in waiting)
             raise FatalError(f"drill: expected everybody ready within {READY_S_MAX:g} s, waiting for {waiting}\n{logs}")
 
+    def counter(self, name: str, counter: str) -> int:
+        """What a process has counted in its present life; 0 before its first report."""
+        report = self.reports().get(name)
+        return 0 if report is None else report.counters.get(counter, 0)
+
     def accepted(self) -> dict[str, int]:
         """How many signals of each strategy became orders in its present life."""
-        reports = self.reports()
-        return {
-            name: reports[name].counters.get("signals_accepted", 0) if name in reports else 0 for name in STRATEGIES
-        }
+        return {name: self.counter(name, "signals_accepted") for name in STRATEGIES}
 
     def wait(self, is_so: Callable[[], bool], timeout_s: float) -> bool:
         """Look again and again; tell whether it came true."""
@@ -171,6 +220,8 @@ class Host:
         channel = "signals" if name in STRATEGIES else "orders" if name == "executor" else None
         if channel is not None:
             environment[f"TICKPULSE_CHANNELS__{channel.upper()}"] = f"ipc://{self._socket(f'proxied-{channel}')}"
+        if self._lossy_disk is not None and name in FILES:
+            environment |= {"TICKPULSE_RUN__SYNCHRONOUS": "full", **self._lossy_disk.environment(name)}
         return environment if crash is None else {**environment, CRASH_VARIABLE: crash}
 
     def _socket(self, name: str) -> Path:

@@ -35,6 +35,7 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
     unresolved: list[str]
     differing: list[str]
     failures: list[str]
+    skipped: list[str]  # what cannot be done here, and why
 
     @property
     def is_sound(self) -> bool:
@@ -62,6 +63,7 @@ def make_drill_report(rounds: Sequence[Round]) -> DrillReport:
         unresolved=[text for book in books for text in book.unresolved],
         differing=[text for book in books for text in book.differing],
         failures=[each.failure for each in rounds if each.failure is not None],
+        skipped=[each.skipped for each in rounds if each.skipped is not None],
     )
 
 
@@ -75,7 +77,8 @@ def format_drill_report(report: DrillReport) -> str:
     wrong = {"lost": report.lost, "duplicated": report.duplicated, "unresolved": report.unresolved}
     counts = ", ".join(f"{name} {len(texts)}" for name, texts in {**wrong, "differing": report.differing}.items())
     lines += ["", f"{report.signals:,} signals, {report.orders:,} orders, {report.fills:,} executions: {counts}"]
-    for name, texts in {**wrong, "differing": report.differing, "failed": report.failures}.items():
+    more = {"differing": report.differing, "failed": report.failures, "skipped": report.skipped}
+    for name, texts in {**wrong, **more}.items():
         lines += [f"{name}: {text}" for text in texts[:SHOWN_MAX]]
         if len(texts) > SHOWN_MAX:
             lines.append(f"{name}: and {len(texts) - SHOWN_MAX} more")

@@ -7,10 +7,12 @@ from random import Random
 import msgspec
 
 from chaos.drills.audit import Audit, audit
-from chaos.drills.faults import DRILLS, TURNS
 from chaos.drills.host import NAMES, STRATEGIES, Host
+from chaos.drills.lossy_disk import missing_reason
+from chaos.drills.scenarios import DRILLS, TURNS, Setting
+from chaos.drills.supervised import SupervisedHost
 from common.clock import NS_PER_MS, SystemClock
-from common.errors import FatalError
+from common.errors import FatalError, NotReadyError
 
 RECOVERY_S_MAX = 5.0
 PATIENCE_S_MAX = 20.0
@@ -18,7 +20,10 @@ FAULTS_PER_PIPELINE = 25  # then the books are audited, and a new pipeline begin
 
 
 class Injected(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault, and how long it took until both strategies had new orders accepted, from when it was over."""
+    """One fault, and how long it took from its end until the pipeline worked again.
+
+    That is until both strategies had new orders accepted, under supervisord until everybody was ready.
+    """
 
     scenario: str
     what: str
@@ -26,41 +31,77 @@ class Injected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """Some faults on one pipeline, and what its books said then. `failure`: why it could not be brought to its end."""
+    """Some faults on one pipeline, and what its books said then."""
 
     faults: list[Injected]
     books: Audit | None
-    failure: str | None = None
+    failure: str | None = None  # why it could not be brought to its end
+    skipped: str | None = None  # why it cannot be run here
 
 
 def run_rounds(count: int, scenario: str | None, seed: int, tell: Callable[[Injected], object]) -> Iterator[Round]:
     """Inject so many faults, in rounds."""
     random, passed = Random(seed), Counter[str]()
-    names = [scenario or TURNS[number % len(TURNS)] for number in range(count)]
-    random.shuffle(names)
-    for start in range(0, count, FAULTS_PER_PIPELINE):
-        yield _run_round(names[start : start + FAULTS_PER_PIPELINE], random, passed, tell)
+    names = _draw(count, scenario, random)
+    for setting in Setting:
+        chosen = [name for name in names if DRILLS[name].setting is setting]
+        if setting is Setting.LOSSY_DISK and chosen and (reason := missing_reason()) is not None:
+            yield Round(faults=[], books=None, skipped=f"{', '.join(sorted(set(chosen)))}: {reason}")
+        elif setting is Setting.SUPERVISED and chosen:
+            yield _run_supervised(len(chosen), tell)
+        else:
+            for start in range(0, len(chosen), FAULTS_PER_PIPELINE):
+                yield _run_round(setting, chosen[start : start + FAULTS_PER_PIPELINE], random, passed, tell)
 
 
-def _run_round(names: list[str], random: Random, passed: Counter[str], tell: Callable[[Injected], object]) -> Round:
+def _draw(count: int, scenario: str | None, random: Random) -> list[str]:
+    """Every turn once, in another order each time, until there are enough."""
+    if scenario is not None:
+        return [scenario] * count
+    names: list[str] = []
+    while len(names) < count:
+        names += random.sample(TURNS, len(TURNS))
+    return names[:count]
+
+
+def _run_round(
+    setting: Setting, names: list[str], random: Random, passed: Counter[str], tell: Callable[[Injected], object]
+) -> Round:
     faults: list[Injected] = []
-    with Host() as host:
+    with Host(is_disk_lossy=setting is Setting.LOSSY_DISK) as host:
         try:
             for name in NAMES:
                 host.start(name)
             host.wait_ready()
             _wait_trading(host)
             for name in names:
-                what = DRILLS[name](host, random, passed[name])
+                what = DRILLS[name].inject(host, random, passed[name])
                 passed[name] += 1
                 faults.append(Injected(scenario=name, what=what, recovery_ms=_recover(host)))
                 tell(faults[-1])
             codes = host.stop_all()
         except FatalError as error:
             return Round(faults=faults, books=None, failure=str(error))
-        books = audit(host)
+        books = audit(host.run_directory, STRATEGIES, is_journal_cut=setting is Setting.JOURNAL_CUT)
         failure = f"expected an orderly end, exit codes {codes}" if codes else None
         return Round(faults=faults, books=books, failure=failure)
+
+
+def _run_supervised(count: int, tell: Callable[[Injected], object]) -> Round:
+    """Kill each process in turn, and leave all the rest to supervisord."""
+    faults: list[Injected] = []
+    with SupervisedHost() as host:
+        try:
+            host.wait_ready()
+            for number in range(count):
+                name = host.names[number % len(host.names)]
+                recovery_ms = host.wait_ready(host.kill(name))
+                faults.append(Injected(scenario="demo", what=name, recovery_ms=recovery_ms))
+                tell(faults[-1])
+            host.stop()
+        except (FatalError, NotReadyError) as error:
+            return Round(faults=faults, books=None, failure=str(error))
+        return Round(faults=faults, books=audit(host.run_directory, host.strategies))
 
 
 def _recover(host: Host) -> float | None:

@@ -10,6 +10,7 @@ from common.ids import (
     SignalPlace,
     check_id,
     check_name,
+    is_client_order_id,
     make_client_order_id,
     make_event_id,
     make_signal_id,
@@ -98,3 +99,19 @@ def test_places_of_signals_compare_as_numbers() -> None:
 def test_id_that_is_not_of_our_making_has_no_place(signal_id: str) -> None:
     """Clients of other people make ids of their own."""
     assert parse_signal_id(signal_id, "mine") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ours"),
+    [
+        (make_client_order_id("momentum-1-1"), True),
+        (make_client_order_id("momentum-1-1") + "0", False),
+        (make_client_order_id("momentum-1-1").upper(), False),
+        ("tp-1", False),
+        ("somebody-elses", False),
+        ("", False),
+    ],
+)
+def test_client_order_id_of_ours_is_recognised(text: str, is_ours: bool) -> None:
+    """Only what a journal of ours must have intended."""
+    assert is_client_order_id(text) is is_ours

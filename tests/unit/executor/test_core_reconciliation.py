@@ -7,7 +7,7 @@ from support.executor_builders import ExecutorHarness, make_account, make_report
 
 from common.errors import FatalError
 from common.events.base import DRAFT
-from common.events.risk import AlarmRaised
+from common.events.risk import AlarmRaised, TradingState
 from common.events.trading import OrderStatus
 from common.events.venue import (
     AnswerOutcome,
@@ -19,6 +19,7 @@ from common.events.venue import (
     SubmitOrder,
     VenuePosition,
 )
+from common.ids import make_client_order_id
 
 
 def alarms(harness: ExecutorHarness) -> list[str]:
@@ -89,6 +90,60 @@ def test_order_that_only_the_exchange_has_is_adopted() -> None:
     assert alarms(harness) == ["ORDER_ADOPTED"]
     assert harness.book.orders["theirs"].status is OrderStatus.ACCEPTED
     assert {order.client_order_id for order in harness.restarted().book.working_orders()} >= {"theirs"}
+
+
+FORGOTTEN = make_client_order_id("s-9")
+
+
+def learn_of_forgotten_order(harness: ExecutorHarness, where: str) -> None:
+    """The journal is from a backup: the exchange has an order under an id that only an executor can have made."""
+    if where == "execution":
+        harness.execute(make_report(1, "s-9"))
+    else:
+        harness.report_account(open_orders=[make_venue_order(FORGOTTEN, arrival_number=9)])
+
+
+@pytest.mark.parametrize("where", ["execution", "open order"])
+def test_own_order_that_the_journal_forgot_halts_everything(where: str) -> None:
+    """Its strategy may decide on it again. It is durable with the adoption, and a person may lift it."""
+    harness = ExecutorHarness()
+    harness.executor.recover(harness.now_ns)
+    harness.resend()
+
+    learn_of_forgotten_order(harness, where)
+
+    assert alarms(harness) == ["ORDER_ADOPTED", "TRADING_STOPPED"]
+    for life in (harness, harness.restarted()):
+        scope = life.book.kill_switch.scopes()[0]
+        assert (scope.state, scope.by) == (TradingState.HALTED, "reconciliation")
+        assert FORGOTTEN in scope.reason
+
+
+def test_adoption_and_halt_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash in between must not leave it trading."""
+    harness = ExecutorHarness()
+    writes: list[list[str]] = []
+    monkeypatch.setattr(
+        harness.journal, "append", lambda batch: writes.append([type(entry).__name__ for entry in batch])
+    )
+
+    learn_of_forgotten_order(harness, "execution")
+
+    assert writes == [["OrderAdopted", "TradingStateMoved"], ["ExecutionTaken"]]
+
+
+def test_signal_whose_order_was_adopted_is_denied_and_sends_nothing() -> None:
+    """Its strategy sends it again, since it never heard of its end; the order and its fills stay with `adopted`."""
+    harness = ExecutorHarness()
+    learn_of_forgotten_order(harness, "execution")
+    adopted = harness.book.orders[FORGOTTEN]
+    sent = len(harness.sent)
+
+    harness.signal("s-9")
+
+    assert harness.acknowledgements[-1] == ("s-9", "denied", "ORDER_ADOPTED")
+    assert len(harness.sent) == sent
+    assert harness.book.orders == {FORGOTTEN: adopted}
 
 
 def test_order_that_the_exchange_has_no_more_is_ended_and_told() -> None:
