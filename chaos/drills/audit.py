@@ -121,7 +121,11 @@ def _unresolved(journal: View) -> list[str]:
 
 
 def _differing_orders(journal: View, ledger: View) -> list[str]:
-    placed = {order["client_order_id"]: order for order in ledger["orders"]}
+    # An amended order has another quantity now than it came with.
+    placed = {
+        order["client_order_id"]: {**order, "quantity": order["working_quantity"] or order["quantity"]}
+        for order in ledger["orders"]
+    }
     messages = []
     for order in journal["orders"]:
         theirs = placed.get(order["client_order_id"])

@@ -69,6 +69,11 @@ def tamper(path: Path, statement: str, *arguments: Any) -> None:
     connection = sqlite3.connect(path)
     with connection:
         assert connection.execute(statement, arguments).rowcount > 0
+        if path.name == JOURNAL_NAME:
+            # A hole in the numbers would be seen at once; whoever tampers closes it.
+            connection.execute(
+                "UPDATE entries SET seq = (SELECT count(*) FROM entries old WHERE old.seq <= entries.seq)"
+            )
     connection.close()
 
 
@@ -81,7 +86,11 @@ def tamper(path: Path, statement: str, *arguments: Any) -> None:
             "alpha.outbox.sqlite",
             "INSERT INTO instructions (number, id, body) VALUES (999999, 'alpha-1-1', x'80')",
         ),
-        ("unresolved", JOURNAL_NAME, "DELETE FROM entries WHERE kind IN ('answer', 'execution')"),
+        (
+            "unresolved",
+            JOURNAL_NAME,
+            "DELETE FROM entries WHERE seq > (SELECT max(seq) FROM entries WHERE kind = 'intent')",
+        ),
         ("duplicated", "ledger.sqlite", "UPDATE orders SET client_order_id = 'again' WHERE arrival_number = 1"),
         ("differing", "ledger.sqlite", "UPDATE orders SET filled_quantity = '0.5' WHERE status = 'filled'"),
         ("differing", "ledger.sqlite", "UPDATE executions SET quantity = '7' WHERE execution_type = 'trade'"),

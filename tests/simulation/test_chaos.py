@@ -280,10 +280,11 @@ def test_halt_that_does_not_survive_a_restart_is_seen(monkeypatch: pytest.Monkey
     """Safeguard: the kill switch is in the journal."""
     replay = VirtualJournal.replay
 
-    def forget_halts(journal: VirtualJournal) -> Iterator[Entry]:
-        return (entry for entry in replay(journal) if not isinstance(entry, TradingStateMoved))
+    def forget_halts(journal: VirtualJournal, after_seq: int = 0) -> Iterator[Entry]:
+        return (entry for entry in replay(journal, after_seq) if not isinstance(entry, TradingStateMoved))
 
     monkeypatch.setattr(VirtualJournal, "replay", forget_halts)
+    monkeypatch.setattr(VirtualJournal, "snapshots", lambda _journal: iter(()))
 
     assert find_planned(["halted"], commanded(ControlAction.HALT, Fault(FaultKind.KILL, 700, "executor")))
 
