@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from common.events.base import Id, ListedMessage, Message, Name, Price, Size, Symbol
+from common.events.base import Event, Id, ListedMessage, Name, Price, Query, Reply, Size, Symbol
 
 TICKS_PER_BATCH_MAX = 4096
 
@@ -30,13 +30,14 @@ AMOUNT_MAX = 1e15
 _AMOUNTS = struct.Struct("<6d")
 
 
-class Tick(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Tick.Received.v1"):
+class Tick(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Tick.Received.v1"):
     """The newest best bid and ask, last price and its size, of one instrument; emitted once per venue message.
 
     `volume` is the size of the trade that set `last`. Positional on purpose: the gateway builds 50 k of them a second.
     """
 
     kind: ClassVar[str] = "tick"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -49,7 +50,7 @@ class Tick(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market
     exchange_timestamp_ns: int | None = None
 
 
-class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Ticks.Received.v1"):
+class Ticks(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Ticks.Received.v1"):
     """Several ticks of one instrument that were waiting together, oldest first, on the topic of single ticks.
 
     Each tick has a number of its own: `seq` is that of the last one, the first has `seq - count + 1`.
@@ -57,6 +58,7 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
     """
 
     kind: ClassVar[str] = "tick"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     count: Annotated[int, msgspec.Meta(ge=1, le=TICKS_PER_BATCH_MAX)]
@@ -102,23 +104,27 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
         return ValueError(f"ticks of {self.symbol}: expected prices and sizes from 0 to 1e15 or NaN for absent")
 
 
-class Quote(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"):
+class Quote(
+    ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"
+):
     """The newest prices of an instrument, 20 times a second while they change and 4 times while not.
 
     For whoever needs to know the market but not every tick of it. `timestamp_ns` is that of the tick it was taken from.
     """
 
     kind: ClassVar[str] = "quote"
+    emitters = ("gateway",)
 
     bid: Price | None = None
     ask: Price | None = None
     last: Price | None = None
 
 
-class Trade(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Trade.Received.v1"):
+class Trade(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Trade.Received.v1"):
     """A public trade at the venue. Emitted by the gateway just before the tick that it changes."""
 
     kind: ClassVar[str] = "trade"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -130,11 +136,13 @@ class Trade(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
 
 
 class SnapshotRequested(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Requested.v1"
+    Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Requested.v1"
 ):
     """A late or gapped subscriber asks the gateway for the last value of each topic."""
 
     kind: ClassVar[str] = "snapshot_request"
+    emitters = ("strategy",)
+    answer = "snapshot"
 
     subscriber: Id
     request_id: Id
@@ -153,11 +161,12 @@ class LastValue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class SnapshotReported(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Reported.v1"
+    Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Reported.v1"
 ):
     """The gateway's answer: what every topic holds now."""
 
     kind: ClassVar[str] = "snapshot"
+    emitters = ("gateway",)
 
     subscriber: Id
     request_id: Id

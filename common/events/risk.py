@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from common.events.base import Count, Id, Message, Name, Text
+from common.events.base import Command, Count, Event, Id, Name, Priority, Reply, Text
 
 
 class TradingState(enum.StrEnum):
@@ -18,7 +18,7 @@ class TradingState(enum.StrEnum):
 
 
 class TradingStateChanged(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.TradingState.Changed.v1"
+    Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.TradingState.Changed.v1"
 ):
     """The kill switch was moved. `scope` is `all`, `strategy:NAME` or `symbol:EXCHANGE.SYMBOL`.
 
@@ -26,6 +26,8 @@ class TradingStateChanged(
     """
 
     kind: ClassVar[str] = "trading_state_changed"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
 
     scope: Name
     state: TradingState
@@ -52,13 +54,15 @@ class Severity(enum.StrEnum):
     CRITICAL = "critical"
 
 
-class AlarmRaised(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Alarm.Raised.v1"):
+class AlarmRaised(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Alarm.Raised.v1"):
     """Something that the people on call must hear.
 
     `code` is UPPER_CASE, such as CIRCUIT_OPEN, ORDER_ADOPTED, POSITION_MISMATCH, STRATEGY_STATE_LOST or PROCESS_HUNG.
     """
 
     kind: ClassVar[str] = "alarm"
+    priority = Priority.HIGH
+    emitters = ("executor", "watchdog")
 
     code: Name
     severity: Severity
@@ -69,10 +73,12 @@ class AlarmRaised(Message, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
         return f"{self.kind}.{self.source}.{self.code}"
 
 
-class MarginCalled(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Margin.Called.v1"):
+class MarginCalled(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Margin.Called.v1"):
     """The balance of a currency fell below what open positions and orders need; amounts in that currency."""
 
     kind: ClassVar[str] = "margin_called"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
 
     currency: Name
     balance: Decimal
@@ -94,11 +100,13 @@ class ControlAction(enum.StrEnum):
 
 
 class ControlRequested(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Requested.v1"
+    Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Requested.v1"
 ):
     """An operator's command. `by` is the person's name: only a named person may lift a halt; `scope` as above."""
 
     kind: ClassVar[str] = "control_request"
+    emitters = ("executor",)
+    answer = "control_answer"
 
     request_id: Id
     action: ControlAction
@@ -120,10 +128,11 @@ class ScopeState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     since_ns: int
 
 
-class ControlAnswered(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Answered.v1"):
+class ControlAnswered(Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Risk.Control.Answered.v1"):
     """What came of a command, and how things stand after it. `reason` is an UPPER_CASE code where it was refused."""
 
     kind: ClassVar[str] = "control_answer"
+    emitters = ("executor",)
 
     request_id: Id
     is_done: bool

@@ -5,13 +5,13 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from common.events.base import Count, Message, Name, Text
+from common.events.base import Count, Event, Name, Priority, Text
 
 TOPICS_PER_HEARTBEAT_MAX = 256
 
 
 class ChannelHeartbeat(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Channel.Heartbeat.v1"
+    Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Channel.Heartbeat.v1"
 ):
     """A publisher's last number per topic, sent while it is idle too, so that a lost last message is noticed.
 
@@ -19,6 +19,8 @@ class ChannelHeartbeat(
     """
 
     kind: ClassVar[str] = "heartbeat"
+    priority = Priority.LOW
+    emitters = ("gateway", "executor", "exchange")
 
     role: Name
     channel: Name
@@ -38,9 +40,7 @@ class ProcessState(enum.StrEnum):
     FAILED = "failed"
 
 
-class ProcessReported(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Process.Reported.v1"
-):
+class ProcessReported(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Process.Reported.v1"):
     """How a process is: sent on telemetry every half second, and kept as a file in the run directory.
 
     `turns` counts passes of the main loop: a process that hangs stops counting. `latencies` are HdrHistograms of
@@ -48,6 +48,8 @@ class ProcessReported(
     """
 
     kind: ClassVar[str] = "process"
+    priority = Priority.LOW
+    emitters = ("every",)
 
     role: Name
     pid: Count
@@ -64,11 +66,13 @@ class ProcessReported(
 
 
 class ConnectionChanged(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Connection.Changed.v1"
+    Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Connection.Changed.v1"
 ):
     """A feed or venue was connected, lost or has ended."""
 
     kind: ClassVar[str] = "connection"
+    priority = Priority.HIGH
+    emitters = ("gateway",)
 
     exchange: Name
     peer: Name
