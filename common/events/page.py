@@ -29,7 +29,8 @@ An event has a priority, which decides what goes first where several wait:
 The name is `{Domain}.{Entity}.{Action}.v{N}`. A new optional field keeps the version. A changed meaning gets a new one;
 the old stays readable, see *Retired versions*. A version that a reader does not know is refused as `UNKNOWN_TYPE`.
 
-A frame is `topic`, one NUL byte, and one MessagePack map, whose first key is `type`. The types of fields:
+A frame is `topic`, one NUL byte, and one MessagePack map, whose first key is `type`. What moves money may end with one
+more key, `check`: a CRC-32 of all before it. The types of fields:
 
 | type | is |
 |---|---|

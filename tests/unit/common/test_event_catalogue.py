@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec.inspect as inspected
 import pytest
 
-from common.events import market, risk, trading, venue
+from common.events import market, risk, system, trading, venue
 from common.events.base import Command, Event, Message, Priority, Query, Reply
 from common.events.registry import MESSAGE_TYPES, type_name
 
@@ -16,6 +16,20 @@ BOUNDED_BY_THE_FRAME = {
     "ProcessReported.counters",
     "ProcessReported.endpoints",
     "ProcessReported.latencies",
+}
+# Nothing on the wire made them happen; or, for what was released without, their text says what did.
+FIRST_CAUSES = {
+    *(event_type for event_type in EVENT_TYPES if event_type.__module__ == market.__name__),
+    system.ChannelHeartbeat,
+    system.ConnectionChanged,
+    system.ProcessReported,
+    system.ProcessStarted,
+    system.ProcessStopped,
+    system.ProcessHung,
+    risk.AlarmRaised,
+    risk.MarginCalled,
+    risk.TradingStateChanged,
+    venue.ExecutionReported,
 }
 REQUEST_TYPES = [message_type for message_type in MESSAGE_TYPES if issubclass(message_type, Command | Query)]
 
@@ -36,11 +50,17 @@ def test_message_is_exactly_one_of_event_command_query_and_reply(message_type: t
         (venue.ExecutionReported, Priority.CRITICAL),
         (risk.MarginCalled, Priority.CRITICAL),
         (risk.TradingStateChanged, Priority.CRITICAL),
+        (risk.TradingHalted, Priority.CRITICAL),
+        (risk.LimitBreached, Priority.CRITICAL),
+        (trading.TradeExecuted, Priority.CRITICAL),
         (trading.OrderAccepted, Priority.HIGH),
         (trading.OrderCancelled, Priority.HIGH),
         (trading.PositionModified, Priority.HIGH),
         (market.Tick, Priority.NORMAL),
         (market.Trade, Priority.NORMAL),
+        (market.BookDelta, Priority.NORMAL),
+        (system.ChannelHeartbeat, Priority.LOW),
+        (system.ProcessReported, Priority.LOW),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -101,3 +121,11 @@ def test_options_of_a_message_are_the_same_for_all() -> None:
     assert {(config.frozen, config.gc, config.omit_defaults, config.tag_field) for config in configs} == {
         (True, False, True, "type")
     }
+
+
+@pytest.mark.parametrize(
+    "event_type", [event_type for event_type in EVENT_TYPES if event_type not in FIRST_CAUSES], ids=type_name
+)
+def test_event_that_has_a_cause_can_name_it(event_type: type[Event]) -> None:
+    """From a fill back to its tick."""
+    assert {"cause_id", "correlation_id"} <= set(event_type.__struct_fields__)
