@@ -1,5 +1,10 @@
-"""What every message has: its versioned type, who sent it, and its place in the stream of its topic."""
+"""What every message has: its versioned type, who sent it, and its place in the stream of its topic.
 
+Each message is exactly one of four: an `Event` tells what happened, a `Command` asks for something that may be refused,
+a `Query` asks what is, and a `Reply` answers one of the last two.
+"""
+
+import enum
 from typing import Annotated, ClassVar, TypedDict
 
 import msgspec
@@ -13,6 +18,10 @@ EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=48)]
 Text = Annotated[str, msgspec.Meta(max_length=500)]
+Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$(?!\n)")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$(?!\n)")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,16}$(?!\n)")]
+Scope = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$(?!\n)")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 Size = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
@@ -27,6 +36,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
     """
 
     kind: ClassVar[str]  # first part of the topic
+    # Processes that send it; `every` for all of them; none where it is for services beside the pipeline.
+    emitters: ClassVar[tuple[str, ...]] = ()
 
     source: Name
     epoch: Count
@@ -40,6 +51,37 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
     def event_id(self) -> str:
         """Name of this message, derived from its place; unique for ever."""
         return make_event_id(self.source, self.epoch, self.topic(), self.seq)
+
+
+class Priority(enum.IntEnum):
+    """Which event goes first where several wait; the lower number does."""
+
+    CRITICAL = 0  # fills, broken limits, margin calls, halts
+    HIGH = 1  # changes of orders and positions, signals, faults
+    NORMAL = 2  # market data
+    LOW = 3  # metrics, heartbeats, progress
+
+
+class Event(Message, frozen=True, gc=False, omit_defaults=True):
+    """It happened. Nobody can refuse it; whoever reads it may see it twice, and knows it by its `event_id`."""
+
+    priority: ClassVar[Priority] = Priority.NORMAL
+
+
+class Command(Message, frozen=True, gc=False, omit_defaults=True):
+    """A request that may be refused; a refusal has an UPPER_CASE `reason`."""
+
+    answer: ClassVar[str]  # kind of the message that answers it
+
+
+class Query(Message, frozen=True, gc=False, omit_defaults=True):
+    """A question; asking it changes nothing."""
+
+    answer: ClassVar[str]  # kind of the message that answers it
+
+
+class Reply(Message, frozen=True, gc=False, omit_defaults=True):
+    """The answer to one command or query, whose `request_id` it carries."""
 
 
 class ListedMessage(Message, frozen=True, gc=False, omit_defaults=True):

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from common.events.base import Id, ListedMessage, Message, Name, Price, Size, Symbol
+from common.events.base import Count, Event, Id, ListedMessage, Name, Price, Query, Reply, Size, Symbol
 
 TICKS_PER_BATCH_MAX = 4096
+LEVELS_PER_SIDE_MAX = 5_000  # what the deepest snapshot of a large venue holds
 
 # One packed tick, little-endian, 72 bytes. An absent price or size is NaN, an absent exchange time is 0.
 TICK_DTYPE = np.dtype(
@@ -30,13 +31,14 @@ AMOUNT_MAX = 1e15
 _AMOUNTS = struct.Struct("<6d")
 
 
-class Tick(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Tick.Received.v1"):
+class Tick(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Tick.Received.v1"):
     """The newest best bid and ask, last price and its size, of one instrument; emitted once per venue message.
 
     `volume` is the size of the trade that set `last`. Positional on purpose: the gateway builds 50 k of them a second.
     """
 
     kind: ClassVar[str] = "tick"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -49,7 +51,7 @@ class Tick(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market
     exchange_timestamp_ns: int | None = None
 
 
-class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Ticks.Received.v1"):
+class Ticks(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Ticks.Received.v1"):
     """Several ticks of one instrument that were waiting together, oldest first, on the topic of single ticks.
 
     Each tick has a number of its own: `seq` is that of the last one, the first has `seq - count + 1`.
@@ -57,6 +59,7 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
     """
 
     kind: ClassVar[str] = "tick"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     count: Annotated[int, msgspec.Meta(ge=1, le=TICKS_PER_BATCH_MAX)]
@@ -102,23 +105,27 @@ class Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
         return ValueError(f"ticks of {self.symbol}: expected prices and sizes from 0 to 1e15 or NaN for absent")
 
 
-class Quote(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"):
+class Quote(
+    ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Quote.Sampled.v1"
+):
     """The newest prices of an instrument, 20 times a second while they change and 4 times while not.
 
     For whoever needs to know the market but not every tick of it. `timestamp_ns` is that of the tick it was taken from.
     """
 
     kind: ClassVar[str] = "quote"
+    emitters = ("gateway",)
 
     bid: Price | None = None
     ask: Price | None = None
     last: Price | None = None
 
 
-class Trade(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Market.Trade.Received.v1"):
+class Trade(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag="Market.Trade.Received.v1"):
     """A public trade at the venue. Emitted by the gateway just before the tick that it changes."""
 
     kind: ClassVar[str] = "trade"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -129,12 +136,74 @@ class Trade(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag="Marke
     exchange_timestamp_ns: int | None = None
 
 
+Levels = Annotated[list[tuple[Price, Size]], msgspec.Meta(max_length=LEVELS_PER_SIDE_MAX)]
+
+
+class BookSnapshot(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.BookSnapshot.Received.v1"):
+    """The order book of an instrument, as deep as the venue gives it: the state that the deltas after it change.
+
+    `bids` and `asks` are pairs of price and size, best first.
+    """
+
+    kind: ClassVar[str] = "book_snapshot"
+
+    raw_symbol: Symbol
+    local_timestamp_ns: int
+    update_id: Count
+    bids: Levels
+    asks: Levels
+    exchange_timestamp_ns: int | None = None
+
+
+class BookDelta(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.BookDelta.Received.v1"):
+    """Levels of an order book that changed; size 0 takes a level away. It follows a snapshot, or another delta.
+
+    The next delta's `first_update_id` is one above this `last_update_id`; else something was lost, and only a new
+    snapshot helps.
+    """
+
+    kind: ClassVar[str] = "book_delta"
+
+    raw_symbol: Symbol
+    local_timestamp_ns: int
+    first_update_id: Count
+    last_update_id: Count
+    bids: Levels
+    asks: Levels
+    exchange_timestamp_ns: int | None = None
+
+
+class Bar(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Bar.Updated.v1"):
+    """Open, high, low and close of an interval: told while it forms, and once more, with `is_closed`, when it ends.
+
+    Its interval begins at `open_timestamp_ns` and ends before `close_timestamp_ns`; of a tick or volume bar that still
+    forms, that is the time of the newest trade in it.
+    """
+
+    kind: ClassVar[str] = "bar"
+
+    bar_kind: Literal["time", "tick", "volume"]
+    interval: Name
+    open_timestamp_ns: int
+    close_timestamp_ns: int
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Size
+    quote_volume: Size | None = None
+    trade_count: Count
+    is_closed: bool
+
+
 class SnapshotRequested(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Requested.v1"
+    Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Requested.v1"
 ):
     """A late or gapped subscriber asks the gateway for the last value of each topic."""
 
     kind: ClassVar[str] = "snapshot_request"
+    emitters = ("strategy",)
+    answer = "snapshot"
 
     subscriber: Id
     request_id: Id
@@ -153,11 +222,12 @@ class LastValue(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class SnapshotReported(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Reported.v1"
+    Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Market.Snapshot.Reported.v1"
 ):
     """The gateway's answer: what every topic holds now."""
 
     kind: ClassVar[str] = "snapshot"
+    emitters = ("gateway",)
 
     subscriber: Id
     request_id: Id

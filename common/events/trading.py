@@ -6,7 +6,20 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from common.events.base import Count, EventId, Id, ListedMessage, Message, Name, Symbol, Text
+from common.events.base import (
+    Command,
+    Count,
+    Event,
+    EventId,
+    Id,
+    ListedMessage,
+    Name,
+    Priority,
+    Query,
+    Reply,
+    Symbol,
+    Text,
+)
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit"]
@@ -36,7 +49,9 @@ FINAL_STATUSES = frozenset(
 )
 
 
-class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Generated.v1"):
+class Signal(
+    ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Generated.v1"
+):
     """A strategy's decision to trade, pushed to the executor; it is asked for once and only once by its `signal_id`.
 
     `expires_ns`: wall time after which it must not be sent any more. `trigger_timestamp_ns`: time of its tick.
@@ -45,6 +60,8 @@ class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=T
     """
 
     kind: ClassVar[str] = "signal"
+    priority = Priority.HIGH
+    emitters = ("strategy",)
 
     signal_id: Id
     strategy: Id
@@ -64,7 +81,7 @@ class Signal(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
 
 class CancelRequested(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Cancel.Requested.v1"
+    ListedMessage, Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Cancel.Requested.v1"
 ):
     """A strategy asks the executor to cancel the order of one of its signals. Repeating it does no harm.
 
@@ -72,6 +89,8 @@ class CancelRequested(
     """
 
     kind: ClassVar[str] = "cancel"
+    emitters = ("strategy",)
+    answer = "signal_acknowledged"
 
     signal_id: Id
     strategy: Id
@@ -80,7 +99,7 @@ class CancelRequested(
 
 
 class AmendRequested(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Amend.Requested.v1"
+    ListedMessage, Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Amend.Requested.v1"
 ):
     """A strategy asks for other terms of a working limit order: FIX's cancel/replace.
 
@@ -89,6 +108,8 @@ class AmendRequested(
     """
 
     kind: ClassVar[str] = "amend"
+    emitters = ("strategy",)
+    answer = "signal_acknowledged"
 
     request_id: Id
     signal_id: Id
@@ -109,11 +130,13 @@ class Acknowledgement(enum.StrEnum):
 
 
 class SignalAcknowledged(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Acknowledged.v1"
+    ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.Signal.Acknowledged.v1"
 ):
     """What became of a signal. Emitted by the executor once its outcome is durable, and again for each repeat."""
 
     kind: ClassVar[str] = "signal_acknowledged"
+    priority = Priority.HIGH
+    emitters = ("executor",)
 
     signal_id: Id
     strategy: Id
@@ -125,11 +148,14 @@ class SignalAcknowledged(
     correlation_id: EventId | None = None
 
 
-class OrderEvent(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class OrderEvent(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """An order after a change, in full: each event alone tells where the order stands.
 
     `fee` and `liquidity` belong to the last fill; `fee` is in quote units, negative for a rebate.
     """
+
+    priority = Priority.HIGH
+    emitters = ("executor",)
 
     client_order_id: Id
     signal_id: Id
@@ -189,12 +215,14 @@ class OrderPartiallyFilled(
     """A part was filled; the rest is still working."""
 
     kind: ClassVar[str] = "order_partially_filled"
+    priority = Priority.CRITICAL
 
 
 class OrderFilled(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="Trading.Order.Filled.v1"):
     """The whole quantity was filled."""
 
     kind: ClassVar[str] = "order_filled"
+    priority = Priority.CRITICAL
 
 
 class OrderCancelRequested(
@@ -229,12 +257,56 @@ class OrderExpired(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="T
     kind: ClassVar[str] = "order_expired"
 
 
-class PositionEvent(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class TradeExecuted(ListedMessage, Event, frozen=True, kw_only=True, tag="Trading.Trade.Executed.v1"):
+    """A fill of ours, alone: emitted once per trade at the venue, before the order and position events that follow it.
+
+    A trade that is cancelled or corrected later is told by those, not here again.
+    """
+
+    kind: ClassVar[str] = "trade_executed"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
+
+    strategy: Id
+    signal_id: Id
+    client_order_id: Id
+    venue_order_id: Name
+    execution_number: Count
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    notional: Decimal
+    fee: Decimal
+    liquidity: Liquidity | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class PnlUpdated(ListedMessage, Event, frozen=True, kw_only=True, tag="Trading.PnL.Updated.v1"):
+    """What a strategy has won or lost in one instrument so far, in quote units, marked at `mark_price`."""
+
+    kind: ClassVar[str] = "pnl_updated"
+    priority = Priority.HIGH
+
+    strategy: Id
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal
+    fees: Decimal
+    total_pnl: Decimal
+    mark_price: Decimal | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class PositionEvent(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A strategy's position in one instrument after a fill. Long above 0, short below.
 
     `entry_price` is the average cost for one unit, 12 decimals; profits and fees are in quote units.
     `unrealised_pnl` is marked at `mark_price`; a closed position has neither.
     """
+
+    priority = Priority.HIGH
+    emitters = ("executor",)
 
     strategy: Id
     quantity: Decimal
@@ -265,15 +337,15 @@ class PositionClosed(PositionEvent, frozen=True, gc=False, omit_defaults=True, t
     kind: ClassVar[str] = "position_closed"
 
 
-class StateRequested(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Requested.v1"
-):
+class StateRequested(Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Requested.v1"):
     """A strategy that starts, or that missed events, asks the executor for its open orders and positions.
 
     `last_id` is its newest instruction that it knows of, so that the executor hears of a strategy that lost its memory.
     """
 
     kind: ClassVar[str] = "state_request"
+    emitters = ("strategy",)
+    answer = "state_reported"
 
     strategy: Id
     request_id: Id
@@ -311,7 +383,7 @@ class HeldPosition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw
     unrealised_pnl: Decimal = Decimal(0)
 
 
-class StateReported(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Reported.v1"):
+class StateReported(Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Trading.State.Reported.v1"):
     """The executor's answer, in the stream of its events: what came before it on `events` is contained in it.
 
     `last_id` is the strategy's newest instruction that has its verdict. One that the strategy does not know means that
@@ -319,6 +391,7 @@ class StateReported(Message, frozen=True, gc=False, omit_defaults=True, kw_only=
     """
 
     kind: ClassVar[str] = "state_reported"
+    emitters = ("executor",)
 
     strategy: Id
     request_id: Id

@@ -6,14 +6,29 @@ from typing import ClassVar
 
 import msgspec
 
-from common.events.base import Count, EventId, Id, ListedMessage, Message, Name, Symbol, Text
+from common.events.base import (
+    Command,
+    Count,
+    Event,
+    EventId,
+    Id,
+    ListedMessage,
+    Name,
+    Priority,
+    Query,
+    Reply,
+    Symbol,
+    Text,
+)
 from common.events.trading import Liquidity, OrderStatus, OrderType, Side, TimeInForce
 
 EXECUTIONS_PER_ANSWER_MAX = 500
 OPEN_ORDERS_PER_ANSWER_MAX = 1_000
 
 
-class SubmitOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Submit.v1"):
+class SubmitOrder(
+    ListedMessage, Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Submit.v1"
+):
     """Place an order. Repeating it under the same `client_order_id` never makes a second one.
 
     Like every request it carries the executor's name and life in `source` and `epoch`: a request of an older life than
@@ -22,6 +37,8 @@ class SubmitOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_o
     """
 
     kind: ClassVar[str] = "submit_order"
+    emitters = ("executor",)
+    answer = "order_answer"
 
     request_id: Id
     client_order_id: Id
@@ -37,7 +54,7 @@ class SubmitOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_o
 
 
 class ReplaceOrder(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Replace.v1"
+    ListedMessage, Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Replace.v1"
 ):
     """Give a working limit order other terms, under the same `client_order_id`.
 
@@ -47,6 +64,8 @@ class ReplaceOrder(
     """
 
     kind: ClassVar[str] = "replace_order"
+    emitters = ("executor",)
+    answer = "order_answer"
 
     request_id: Id
     client_order_id: Id
@@ -56,16 +75,22 @@ class ReplaceOrder(
     expires_ns: int
 
 
-class CancelOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Cancel.v1"):
+class CancelOrder(
+    ListedMessage, Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Cancel.v1"
+):
     """Take back what is left of an order."""
 
     kind: ClassVar[str] = "cancel_order"
+    emitters = ("executor",)
+    answer = "order_answer"
 
     request_id: Id
     client_order_id: Id
 
 
-class QueryOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Query.v1"):
+class QueryOrder(
+    ListedMessage, Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Query.v1"
+):
     """Ask where an order stands.
 
     `since_ns`: it was sent then or later. An exchange that forgets orders after a time answers NOT_FOUND only where it
@@ -73,6 +98,8 @@ class QueryOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_on
     """
 
     kind: ClassVar[str] = "query_order"
+    emitters = ("executor",)
+    answer = "order_answer"
 
     request_id: Id
     client_order_id: Id
@@ -80,7 +107,7 @@ class QueryOrder(ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_on
 
 
 class CancelAllOrders(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.CancelAll.v1"
+    Command, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.CancelAll.v1"
 ):
     """Take back every working order, or those of one instrument: FIX's order mass cancel. Executions tell each.
 
@@ -88,6 +115,8 @@ class CancelAllOrders(
     """
 
     kind: ClassVar[str] = "cancel_all_orders"
+    emitters = ("executor",)
+    answer = "cancel_all_answer"
 
     request_id: Id
     exchange: Name | None = None
@@ -97,12 +126,11 @@ class CancelAllOrders(
         return f"{self.kind}.venue.all"
 
 
-class OrdersCancelled(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.Cancelled.v1"
-):
+class OrdersCancelled(Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Orders.Cancelled.v1"):
     """The answer to a mass cancel: so many orders were working and are not any more."""
 
     kind: ClassVar[str] = "cancel_all_answer"
+    emitters = ("exchange",)
 
     request_id: Id
     count: Count
@@ -111,13 +139,15 @@ class OrdersCancelled(
         return f"{self.kind}.venue.all"
 
 
-class QueryAccount(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Query.v1"):
+class QueryAccount(Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Query.v1"):
     """Ask for working orders, positions and balances; asked at regular times, it is also the executor's sign of life.
 
     `after_arrival_number` pages through more open orders than an answer holds: ask again from the last one.
     """
 
     kind: ClassVar[str] = "query_account"
+    emitters = ("executor",)
+    answer = "account_answer"
 
     request_id: Id
     after_arrival_number: Count = 0
@@ -152,9 +182,7 @@ class VenuePosition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, k
     quantity: Decimal
 
 
-class AccountReported(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Reported.v1"
-):
+class AccountReported(Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Account.Reported.v1"):
     """Where the account stands after execution number `last_number`.
 
     `cash` is the change by all fills and fees since the venue's beginning, per quote currency; `balances` what is there
@@ -163,6 +191,7 @@ class AccountReported(
     """
 
     kind: ClassVar[str] = "account_answer"
+    emitters = ("exchange",)
 
     request_id: Id
     last_number: Count
@@ -178,11 +207,13 @@ class AccountReported(
 
 
 class ResendExecutions(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Executions.Resend.v1"
+    Query, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Executions.Resend.v1"
 ):
     """Ask for the execution reports from a number on; the answer holds at most 500, ask again for the rest."""
 
     kind: ClassVar[str] = "resend_executions"
+    emitters = ("executor",)
+    answer = "executions_answer"
 
     request_id: Id
     from_number: Count
@@ -205,7 +236,7 @@ class AnswerOutcome(enum.StrEnum):
 
 
 class OrderAnswered(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Answered.v1"
+    ListedMessage, Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Order.Answered.v1"
 ):
     """The answer to submit, replace, cancel or query, with the state of the order where there is one.
 
@@ -213,6 +244,7 @@ class OrderAnswered(
     """
 
     kind: ClassVar[str] = "order_answer"
+    emitters = ("exchange",)
 
     request_id: Id
     client_order_id: Id
@@ -224,10 +256,11 @@ class OrderAnswered(
     detail: Text | None = None
 
 
-class RequestRefused(Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Request.Refused.v1"):
+class RequestRefused(Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Request.Refused.v1"):
     """The request could not be read; nothing was done."""
 
     kind: ClassVar[str] = "request_refused"
+    emitters = ("exchange",)
 
     reason: Name
     detail: Text
@@ -249,7 +282,7 @@ class ExecutionType(enum.StrEnum):
 
 
 class ExecutionReported(
-    ListedMessage, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Execution.Reported.v1"
+    ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Execution.Reported.v1"
 ):
     """One change of an order at the venue, numbered without a hole over the venue's whole life.
 
@@ -258,6 +291,8 @@ class ExecutionReported(
     """
 
     kind: ClassVar[str] = "execution"
+    priority = Priority.CRITICAL
+    emitters = ("exchange",)
 
     execution_number: Count
     execution_type: ExecutionType
@@ -278,11 +313,12 @@ class ExecutionReported(
 
 
 class ExecutionsResent(
-    Message, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Executions.Resent.v1"
+    Reply, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="Venue.Executions.Resent.v1"
 ):
     """Execution reports in the order of their numbers, and the newest number there is."""
 
     kind: ClassVar[str] = "executions_answer"
+    emitters = ("exchange",)
 
     request_id: Id
     last_number: Count
