@@ -50,7 +50,7 @@ def last(count: int, *, of: Callable[[Any], float | None]) -> WindowSpec:
 
     Args:
         count: 1 to 10,000,000.
-        of: Gives an event's value. None, NaN and what is beyond 1e100 mean that it has none; the window then stays as it is.
+        of: Gives an event's value. None, NaN and what is beyond 1e100 mean that it has none: the window gets no value.
 
     Raises:
         InvalidValueError: The count is outside its range.
@@ -119,7 +119,10 @@ class Window:
         self._run: Run | None = None
 
     def push(self, value: float, now_ns: int) -> None:
-        """Take a value up to 1e100; what is too old or too much then leaves. A time that goes back counts as the newest."""
+        """Take a value up to 1e100; what is too old or too much then leaves.
+
+        A time that goes back counts as the newest.
+        """
         values, times_ns = self._values, self._times_ns
         if times_ns and now_ns < times_ns[-1]:
             now_ns = times_ns[-1]
