@@ -39,7 +39,7 @@ def make_rules() -> RuleEngine:
         [
             momentum(5),
             spread_widening(window_s=60, deviations=4, ratio=2, cooldown_s=5),
-            volatility_burst(short_s=2, long_s=60, factor=3, cooldown_s=5),
+            volatility_burst(short_s=2, long_s=60, factor=2, cooldown_s=5),
         ]
     )
 
@@ -123,4 +123,4 @@ def check_volatility(ticks: list[Tick], finding: Finding) -> None:
         squares = sum((later - earlier) ** 2 for earlier, later in pairwise(logs))
         volatilities[name] = math.sqrt(squares / seconds) * 10_000
         assert finding.values[name] == pytest.approx(volatilities[name], rel=1e-6)
-    assert volatilities["short_bps"] >= 3 * volatilities["long_bps"]
+    assert volatilities["short_bps"] >= 2 * volatilities["long_bps"]
