@@ -10,18 +10,20 @@ import msgspec
 
 from benchmarks import latency as latency_benchmark
 from benchmarks import plot
+from benchmarks import rules as rules_benchmark
 from benchmarks import throughput as throughput_benchmark
 from benchmarks.latency import LatencyReport
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
+from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
-from benchmarks.tables import format_latency, format_throughput
+from benchmarks.tables import format_latency, format_rules, format_throughput
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = LatencyReport | ThroughputReport
+Report = LatencyReport | RulesReport | ThroughputReport
 
 
 def output_options(function: F) -> F:
@@ -129,6 +131,34 @@ def throughput(*, json_path: Path | None, plot_path: Path | None, rounds: int, c
     _write(report, format_throughput(report), json_path)
     if plot_path is not None:
         draw_throughput(report, plot_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--count", type=click.IntRange(min=10), default=200_000, show_default=True, help="Measured ticks of each rule."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each is measured.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write everything that was measured.",
+)
+def rules(*, json_path: Path | None, rounds: int, count: int) -> None:
+    """Ticks/s through one rule, with windows of 10, 1,000 and 100,000 ticks: a tick costs the same in each.
+
+    In one process without sockets, so there is no floor beside it. What the windows tell is compared with a
+    recomputation.
+
+    \b
+    tickpulse bench rules
+    tickpulse bench rules --count 1000000 --json rules.json
+    """
+    _prepare(count, None)
+    report = rules_benchmark.run(count, rounds, _tell)
+    _write(report, format_rules(report), json_path)
     _exit(report)
 
 

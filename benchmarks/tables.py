@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from benchmarks.latency import LatencyReport
 from benchmarks.results import Check, Distribution, Verdict, sum_up
+from benchmarks.rules import RulesReport
 from benchmarks.throughput import ThroughputReport
 from common.metrics import PERCENTILES
 
@@ -72,6 +73,27 @@ def format_throughput(report: ThroughputReport) -> str:
             *_check_lines(report.checks),
             "",
             *map(_verdict_line, report.verdicts),
+        ]
+    )
+
+
+def format_rules(report: RulesReport) -> str:
+    """Rates and times for a tick, the counts."""
+    return "\n".join(
+        [
+            (
+                f"rules: {len(report.checks)} x {report.tick_count:,} ticks into one rule; a window tells mean, "
+                "stddev, min, max and run for each"
+            ),
+            *report.machine.lines(),
+            "",
+            _row("ticks/s", ["median", "lowest", "highest", "µs a tick"]),
+            *(
+                _row(side, [*(f"{value:,.0f}" for value in (rate, min(rates), max(rates))), f"{1e6 / rate:.2f}"])
+                for (side, rate), rates in zip(report.rates.items(), report.rates_by_round.values(), strict=True)
+            ),
+            "",
+            *_check_lines(report.checks),
         ]
     )
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 
 from common.events.market import Tick
+from common.rules.measures import mid_price
 from strategy.base import Strategy
-from strategy.indicators import mid_price
 from strategy.outbox import OutboxFullError
 
 QUANTITY = Decimal("0.01")

@@ -23,6 +23,7 @@ from common.errors import InvalidValueError
 from common.events.market import Tick, Trade
 from common.events.trading import OpenOrder, OrderEvent, OrderStatus, OrderType, PositionEvent, Side, TimeInForce
 from common.instruments import Instrument, InstrumentTable, Listed
+from common.rules import RuleEngine, rules_of
 from strategy.portfolio import Portfolio, PositionView
 
 
@@ -82,6 +83,10 @@ class Host(Protocol):
         """The ticks of the batch in hand, one by one."""
         ...
 
+    def on_failure(self, name: str, error: Exception) -> None:
+        """Count and tell what the strategy's code has raised."""
+        ...
+
 
 class Strategy:
     """Base of all strategies. Override the callbacks you need; everything else is for calling.
@@ -96,6 +101,8 @@ class Strategy:
         """Called by the host; use `on_start` for your own set-up."""
         self._host = host
         self.parameters = parameters
+        # The methods that are `@rule`s; `self.rules.add` takes more. Feed it what it shall see.
+        self.rules = RuleEngine(rules_of(self), on_failure=host.on_failure)
 
     # Callbacks
 

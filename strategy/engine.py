@@ -17,6 +17,7 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import InvalidValueError, TickpulseError
 from common.events.base import DRAFT, Message
 from common.events.market import Tick, Ticks, Trade
+from common.events.packing import pack_tick, unpack_ticks
 from common.events.trading import (
     OrderEvent,
     OrderStatus,
@@ -32,7 +33,6 @@ from strategy.checkpoint import Checkpoint, Mark, encode_state, is_taken
 from strategy.config import StrategyConfig
 from strategy.emitter import Emitter, OnWarning
 from strategy.outbox import Outbox, OutboxFullError, OutboxStore
-from strategy.packing import pack_tick, unpack_ticks
 from strategy.portfolio import Portfolio
 
 OnFailure = Callable[[str, Exception], None]
@@ -383,7 +383,7 @@ class Engine:
             try:
                 self._state = encode_state(self.strategy.save_state())
             except Exception as error:  # noqa: BLE001  # as in `_call`
-                self._on_callback_failed("save_state", error)
+                self.on_failure("save_state", error)
         market = self._market_position()
         self._emitter.write(Checkpoint(timestamp_ns=self.now_ns, market=market, state=self._state))
 
@@ -408,7 +408,7 @@ class Engine:
         try:
             self.strategy.on_tick(tick)
         except Exception as error:  # noqa: BLE001  # as in `_call`
-            self._on_callback_failed(_name_of(self.strategy.on_tick), error)
+            self.on_failure(_name_of(self.strategy.on_tick), error)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run a callback of the strategy. Its failure is counted and told, and too many halt it."""
@@ -418,9 +418,10 @@ class Engine:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001  # the strategy is a guest: whatever it raises must not end the host
-            self._on_callback_failed(_name_of(callback), error)
+            self.on_failure(_name_of(callback), error)
 
-    def _on_callback_failed(self, callback_name: str, error: Exception) -> None:
+    def on_failure(self, callback_name: str, error: Exception) -> None:
+        """Count and tell what a callback or a rule of the strategy has raised; too many within a time halt it."""
         self.counts["callbacks_failed"] += 1
         self._failures.append(self.now_ns)
         is_full = len(self._failures) == self._config.failures_max

@@ -1,4 +1,4 @@
-"""What strategies measure prices with: the mid, a rolling window, and support and resistance levels."""
+"""What strategies measure prices with: a rolling window, and support and resistance levels."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-
-from common.events.market import Tick
 
 Prices = npt.NDArray[np.float64]
 
@@ -122,13 +120,3 @@ class Ring:
     def window(self) -> Prices:
         """The numbers so far: (count,) float64, a read-only view that is good until the next push."""
         return self._readable[max(0, self._stop - self.capacity) : self._stop]
-
-
-def mid_price(tick: Tick) -> float | None:
-    """The middle of best bid and ask, or the last price where one of them is absent; None without either.
-
-    A price of 0 counts as absent: venues send it for an empty side of the book.
-    """
-    if tick.bid and tick.ask:
-        return (tick.bid + tick.ask) / 2
-    return tick.last or None

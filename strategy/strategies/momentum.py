@@ -6,8 +6,8 @@ import msgspec
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.events.market import Tick
+from common.rules.measures import mid_price
 from strategy.base import Host, Strategy
-from strategy.indicators import mid_price
 from strategy.portfolio import PositionView
 
 Notional = Annotated[float, msgspec.Meta(gt=0, le=1e12)]

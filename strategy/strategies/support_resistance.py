@@ -20,8 +20,9 @@ import numpy as np
 from common.clock import NS_PER_MS, NS_PER_S
 from common.events.market import Tick
 from common.instruments import Listed
+from common.rules.measures import mid_price
 from strategy.base import Host, Strategy
-from strategy.indicators import Level, Ring, find_levels, mid_price
+from strategy.indicators import Level, Ring, find_levels
 
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Notional = Annotated[float, msgspec.Meta(gt=0, le=1e12)]

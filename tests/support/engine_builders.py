@@ -14,6 +14,7 @@ from chaos.memory_outbox_store import MemoryOutboxStore
 from common.clock import NS_PER_MS
 from common.events.base import Message
 from common.events.market import Tick, Ticks, Trade
+from common.events.packing import pack_tick
 from common.events.trading import (
     Acknowledgement,
     HeldPosition,
@@ -33,7 +34,6 @@ from strategy.checkpoint import Mark
 from strategy.config import StrategyConfig
 from strategy.engine import Engine
 from strategy.outbox import OutboxStore
-from strategy.packing import pack_tick
 
 NAME = "mine"
 EPOCH = 7

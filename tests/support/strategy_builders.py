@@ -44,6 +44,7 @@ class FakeHost:
         self.cancelled: list[str] = []
         self.placed: dict[str, PlacedOrder] = {}
         self.amended: list[tuple[str, Decimal | None, Decimal | None]] = []
+        self.failures: list[tuple[str, Exception]] = []
         self._settled_count = 0
 
     def emit(self, order: Order) -> str:
@@ -69,6 +70,10 @@ class FakeHost:
         """The ticks of a batch of BTC, bid and ask only."""
         for record in records:
             yield make_tick(bid=float(record["bid"]), ask=float(record["ask"]))
+
+    def on_failure(self, name: str, error: Exception) -> None:
+        """Record what a rule has raised."""
+        self.failures.append((name, error))
 
     def advance(self, *, ms: float) -> None:
         """Let time pass."""

@@ -25,7 +25,7 @@ from support.strategy_builders import BTC
 from common.clock import NS_PER_MS
 from common.events.base import Message
 from common.events.market import TICK_DTYPE, Tick, Ticks
-from strategy.packing import pack_tick, unpack_ticks
+from common.events.packing import pack_tick, unpack_ticks
 
 AGE_NS_MAX = 1_000 * NS_PER_MS
 amounts = st.none() | st.floats(0, 1e15)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategy_builders import make_tick
 
+from common.rules.measures import mid_price
 from strategy import indicators
-from strategy.indicators import Prices, Ring, find_levels, find_pivots, mid_price
+from strategy.indicators import Prices, Ring, find_levels, find_pivots
 
 # Few distinct prices, so that plateaus and repeated touches are common.
 PATHS = st.lists(st.integers(1, 30), max_size=120).map(lambda prices: np.array(prices, dtype=np.float64) / 10)
