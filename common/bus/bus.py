@@ -34,7 +34,7 @@ from common.bus.watch import Watch
 from common.clock import NS_PER_MS, Clock, SystemClock
 from common.errors import InvalidValueError
 from common.events.base import Event, Priority
-from common.log import Log, get_log
+from common.log import Log, SteadyLog, get_log
 
 # Published without a pause in between, events would fill the queues before a handler has had a turn.
 EVENTS_PER_YIELD = 64
@@ -105,7 +105,7 @@ class Bus:
         self.letters: LetterBox = letters if letters is not None else MemoryLetterBox()
         self._clock: Clock = clock or SystemClock()
         self.epoch = epoch if epoch is not None else self._clock.now_ns() // NS_PER_MS
-        self._log = log or get_log(bus=f"{source}-{os.getpid()}")
+        self._log = SteadyLog(log or get_log(bus=f"{source}-{os.getpid()}"))
         self._delivery = Delivery(self.config, self._clock, self._log)
         self._subscriptions = self._delivery.subscriptions
         self._routes = self._delivery.routes
@@ -119,6 +119,7 @@ class Bus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
         self._is_closing = False
+        self._closed = asyncio.Event()
         self._since_yield = 0
         self._names = 0
 
@@ -250,7 +251,7 @@ class Bus:
             BusClosedError: The bus is closed.
         """
         if self._loop is None or not self._is_open:
-            raise self._closed()
+            raise self._not_open()
         return asyncio.run_coroutine_threadsafe(self.publish(event), self._loop)
 
     # The end
@@ -278,6 +279,8 @@ class Bus:
         otherwise.
         """
         if self._is_closing:
+            if HANDLING.get() is None:
+                await self._closed.wait()
             return
         self._is_closing = True
         if self._loop is not None:
@@ -293,6 +296,7 @@ class Bus:
                     subscription.leave(item)
         if self._link is not None:
             await self._link.close()
+        self._closed.set()
 
     # What it is like
 
@@ -336,7 +340,7 @@ class Bus:
         try:
             route = self._routes[type(event), event.exchange, event.symbol]  # type: ignore[attr-defined]
         except (KeyError, AttributeError):
-            if isinstance(event, Event) and not event.seq:
+            if not getattr(event, "seq", 1):
                 force_setattr(event, "source", self.source)  # a topic may be named after its source
             route = self._delivery.route_of(event)
         numbers = route.numbers
@@ -374,7 +378,7 @@ class Bus:
     def _check_open(self) -> None:
         """While the bus closes, handlers may still tell what they have done."""
         if not self._is_open or HANDLING.get() is None:
-            raise self._closed()
+            raise self._not_open()
 
     def _name_for(self, handler: Handler, name: str | None) -> str:
         if name is None:
@@ -384,6 +388,6 @@ class Bus:
             raise InvalidValueError(f"bus: expected a name of its own for this handler, {name!r} is taken")
         return name
 
-    def _closed(self) -> BusClosedError:
+    def _not_open(self) -> BusClosedError:
         state = "a closed one" if self._is_closing else "not open yet: use it inside `async with`"
         return BusClosedError(f"bus: expected an open bus, was {state}")

@@ -17,7 +17,7 @@ from common.clock import Clock
 from common.errors import InvalidValueError
 from common.events.base import Event, ListedMessage
 from common.events.risk import CircuitState
-from common.log import Log
+from common.log import SteadyLog
 
 TOPICS_MAX = 100_000
 MARK_EVERY = 64  # events; each mark costs two readings of the clock and one entry in a histogram
@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
 class Delivery:
     """Routes, and whoever subscribed."""
 
-    def __init__(self, config: BusConfig, clock: Clock, log: Log) -> None:
+    def __init__(self, config: BusConfig, clock: Clock, log: SteadyLog) -> None:
         self.subscriptions: dict[str, Subscription] = {}
         self.routes: dict[tuple[type[Event], str, str], Route[Subscription]] = {}
         self._numbers: dict[str, TopicNumbers] = {}

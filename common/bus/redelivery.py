@@ -10,7 +10,7 @@ from typing import Protocol
 from common.bus.dead_letters import CHANNEL_OWNER, DeadLetter, DeadLetters, LetterState
 from common.errors import InvalidValueError, TickpulseError
 from common.events.base import Event
-from common.log import Log
+from common.log import Log, SteadyLog
 from common.wire import codec
 
 POLL_S = 1.0
@@ -35,7 +35,7 @@ class Redriver:
     def __init__(self, bus: Redelivering, letters: DeadLetters, log: Log, *, poll_s: float = POLL_S) -> None:
         self._bus = bus
         self._letters = letters
-        self._log = log
+        self._log = SteadyLog(log)
         self._poll_s = poll_s
 
     async def run(self) -> None:

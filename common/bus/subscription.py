@@ -15,14 +15,14 @@ from common.bus.failures import Category
 from common.bus.filters import Filter
 from common.bus.lanes import Carried, Lanes, event_of
 from common.bus.letters import LetterBox, letter_for
-from common.bus.runner import Runner
+from common.bus.runner import HANDLING, Runner
 from common.bus.snapshot import HandlerCounts
 from common.bus.threads import HandlerThread
 from common.circuit_breaker import CircuitBreaker
 from common.clock import Clock
 from common.events.base import Event, Priority
 from common.events.risk import CircuitState
-from common.log import Log
+from common.log import SteadyLog
 from common.metrics import Latency
 
 Handler = Callable[[Any], Awaitable[object] | object]
@@ -32,7 +32,7 @@ class Environment(NamedTuple):
     """What a subscription has from its bus."""
 
     clock: Clock
-    log: Log
+    log: SteadyLog
     letters: LetterBox
     random: random.Random
 
@@ -152,13 +152,15 @@ class Subscription:
         if runner is None:
             return
         runner.end_turn()
-        if runner.task is asyncio.current_task():
-            return
+        if HANDLING.get() is runner:
+            return  # it would wait for itself
         await asyncio.wait([runner.task], timeout=self.config.handler_timeout_ms / 1_000)
         if not runner.task.done():
             runner.cancel()
             await asyncio.wait([runner.task], timeout=1.0)
-        if not runner.task.done() and runner.event is not None:
+        if self.runner is not None and self.runner is not runner:
+            await asyncio.wait([self.runner.task])  # the watch was quicker
+        elif not runner.task.done() and runner.event is not None:
             self.counts.abandoned += 1
             self._given_up.add(runner.task)
             runner.is_given_up = True

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from common.bus.runner import Runner
 from common.bus.subscription import Subscription
 from common.clock import NS_PER_MS, NS_PER_S, Clock
-from common.log import Log
+from common.log import SteadyLog
 
 CHECKS_PER_TIMEOUT = 8
 CHECK_NS_MAX = 250 * NS_PER_MS
@@ -25,7 +25,7 @@ class Watch:
     """Looks at all subscriptions a few times within each handler timeout."""
 
     def __init__(
-        self, subscriptions: Mapping[str, Subscription], *, blocked_ms_max: int, clock: Clock, log: Log
+        self, subscriptions: Mapping[str, Subscription], *, blocked_ms_max: int, clock: Clock, log: SteadyLog
     ) -> None:
         self.blocked_count = 0
         self._subscriptions = subscriptions
