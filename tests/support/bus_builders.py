@@ -101,7 +101,7 @@ async def until(condition: Callable[[], object], what: str = "") -> None:
     """
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # the condition is anything
                 await asyncio.sleep(0.001)
     except TimeoutError:
         raise AssertionError(f"not within {PATIENCE_S:g} s: {what or condition}") from None

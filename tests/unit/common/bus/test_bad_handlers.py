@@ -183,10 +183,10 @@ def test_handler_that_blocks_the_loop_is_named_and_its_circuit_opens(capsys: pyt
     async def scenario(bus: Bus) -> None:
         patient = asyncio.Event()
 
-        async def waiting(event: TradingStateChanged) -> None:
+        async def waiting(_event: TradingStateChanged) -> None:
             await patient.wait()
 
-        def blocking(event: Trade) -> None:
+        def blocking(_event: Trade) -> None:
             until_named = bus._watch.blocked_count + 1
             while bus._watch.blocked_count < until_named:
                 threading.Event().wait(0.005)
@@ -276,7 +276,7 @@ def test_filter_that_raises_is_its_handlers_failure(is_topical: bool) -> None:
     """Not the publisher's, and not that of anybody else."""
 
     async def scenario(bus: Bus) -> None:
-        def broken(event: Event) -> bool:
+        def broken(_event: Event) -> bool:
             raise KeyError("margin")
 
         healthy, never = Recorder(), Recorder()
@@ -364,7 +364,7 @@ def test_full_disk_holds_a_critical_event_until_it_can_be_kept() -> None:
     async def scenario(bus: Bus) -> None:
         healthy = Recorder()
 
-        def broken(event: TradingStateChanged) -> None:
+        def broken(_event: TradingStateChanged) -> None:
             raise ValueError("no")
 
         subscription = bus.subscribe(TradingStateChanged, broken, name="broken")
@@ -386,7 +386,7 @@ def test_full_disk_loses_market_data_counted() -> None:
     disk = FullDisk()
 
     async def scenario(bus: Bus) -> None:
-        def broken(event: Tick) -> None:
+        def broken(_event: Tick) -> None:
             raise ValueError("no")
 
         subscription = bus.subscribe(Tick, broken, name="broken")
@@ -450,7 +450,7 @@ def test_file_of_dead_letters_on_a_full_disk_raises_and_takes_letters_again_afte
 
     async def scenario(bus: Bus) -> None:
         healthy = Recorder()
-        size = sum(path.stat().st_size for path in tmp_path.iterdir())
+        size = sum(path.stat().st_size for path in tmp_path.iterdir())  # noqa: ASYNC240
         resource.setrlimit(resource.RLIMIT_FSIZE, (min(size, 4096), limits[1]))
         try:
             subscription = bus.subscribe(TradingStateChanged, _refuse, name="broken")
@@ -470,7 +470,7 @@ def test_file_of_dead_letters_on_a_full_disk_raises_and_takes_letters_again_afte
         letters.close()
 
 
-def _refuse(event: Event) -> None:
+def _refuse(_event: Event) -> None:
     raise ValueError("no")
 
 
@@ -522,7 +522,7 @@ def test_bus_that_closes_does_not_wait_for_pauses_between_retries() -> None:
     """The event in hand gets its letter, what waits behind it too, and what is less urgent is counted."""
 
     async def scenario(bus: Bus) -> None:
-        def failing(event: Event) -> None:
+        def failing(_event: Event) -> None:
             raise TransientError("no line")
 
         subscription = bus.subscribe("*", failing, name="failing")
@@ -543,10 +543,10 @@ def test_bus_that_closes_ends_a_handler_that_hangs() -> None:
     async def scenario(bus: Bus) -> None:
         release = asyncio.Event()
 
-        async def hanging(event: Event) -> None:
+        async def hanging(_event: Event) -> None:
             await asyncio.Event().wait()
 
-        async def stubborn(event: Event) -> None:
+        async def stubborn(_event: Event) -> None:
             while not release.is_set():
                 try:
                     await release.wait()
@@ -576,7 +576,7 @@ def test_handler_may_unsubscribe_itself_and_close_its_bus() -> None:
             seen.append(event.seq)
             await subscription.unsubscribe()
 
-        async def last(event: Trade) -> None:
+        async def last(_event: Trade) -> None:
             await bus.close(drain_s=PATIENCE_S)
             closed.set()
 
