@@ -64,6 +64,7 @@ class Subscription:
         self.is_asleep = False
         self.is_overrun = False  # its publishers waited in vain: until it has caught up they wait no more
         self.is_closing = asyncio.Event()
+        self.next_letter_told_ns = 0
         self.unsubscribe: Callable[[], Awaitable[None]]
         self.runner: Runner | None = None
         # A filter that depends on the topic alone is asked once a topic; any other one for each event.

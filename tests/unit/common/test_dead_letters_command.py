@@ -170,7 +170,7 @@ def test_redriven_letter_is_gone_when_its_handler_takes_it_and_kept_when_it_fail
     assert "'hedger': expected one that is subscribed" in kept["hedger"].detail
 
 
-def _break(event: Event) -> None:
+def _break(_event: Event) -> None:
     raise ZeroDivisionError
 
 
