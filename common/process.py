@@ -94,8 +94,8 @@ class Process:
         self.beats = BeatFile(self.run_directory.file("status", f"{source}.alive"))
         self.beats.write(self.clock.monotonic_ns(), 0)
         self.log: Log = get_log(process=source, epoch=self.epoch, pid=os.getpid())
-        self.frames = FrameKeeper(self.run_directory.file("state", f"{FOLDER}/{source}.sqlite"), self.clock)
-        self.faults = FaultLog(self.log, self.frames.keep)
+        self.frame_keeper = FrameKeeper(self.run_directory.file("state", f"{FOLDER}/{source}.sqlite"), self.clock)
+        self.faults = FaultLog(self.log, self.frame_keeper.keep)
         self.sockets = Sockets(self.settings.sockets)
         self.endpoints: dict[str, str] = {}
 
@@ -110,7 +110,7 @@ class Process:
 
     def close(self) -> None:
         """Close sockets and give the run directory back."""
-        self.frames.close()
+        self.frame_keeper.close()
         self.sockets.close()
         self.beats.close()
         self._lock.release()
@@ -208,7 +208,7 @@ class _Life:
         self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
 
     def _report_life(self) -> None:
-        self._process.frames.flush()
+        self._process.frame_keeper.flush()
         detail = self._service.readiness()
         if detail != self._detail:
             self._detail = detail
@@ -234,7 +234,7 @@ class _Life:
             detail=detail,
             started_ns=self._started_ns,
             turns=self._turns,
-            counters={**self._service.counters(), **process.frames.counters()} if self._turns else {},
+            counters={**self._service.counters(), **process.frame_keeper.counters()} if self._turns else {},
             latencies=self._latencies,
             endpoints=process.endpoints,
         )

@@ -55,7 +55,7 @@ class FrameKeeper:
                 self.counts["frames_kept"] += 1
                 count_max -= 1
         except (sqlite3.Error, OSError, TickpulseError):
-            self.counts["frame_writes_refused"] += 1
+            self.counts["frames_write_refused"] += 1
 
     def close(self) -> None:
         """Write what waits, if it can be written, and give the file back."""

@@ -96,7 +96,7 @@ def test_locked_file_or_full_disk_never_reaches_the_main_loop(path: Path, monkey
     keeper.flush()
     other.execute("ROLLBACK")
     other.close()
-    assert keeper.counters() == {"frame_writes_refused": 1}
+    assert keeper.counters() == {"frames_write_refused": 1}
 
     with monkeypatch.context() as patched:
         patched.setattr(DeadLetters, "keep", _refuse)
@@ -104,7 +104,7 @@ def test_locked_file_or_full_disk_never_reaches_the_main_loop(path: Path, monkey
     keeper.flush()
     keeper.close()
 
-    assert keeper.counters() == {"frame_writes_refused": 2, "frames_kept": 1}
+    assert keeper.counters() == {"frames_write_refused": 2, "frames_kept": 1}
 
 
 def test_directory_that_cannot_be_written_costs_the_frames_and_nothing_else(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_directory_that_cannot_be_written_costs_the_frames_and_nothing_else(tmp_
     keeper.flush()
     keeper.close()
 
-    assert keeper.counters() == {"frame_writes_refused": 2, "frames_not_kept": 1}
+    assert keeper.counters() == {"frames_write_refused": 2, "frames_not_kept": 1}
 
 
 def _refuse(_letters: DeadLetters, _letter: DeadLetter) -> int:
