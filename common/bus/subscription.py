@@ -180,7 +180,8 @@ class Subscription:
     def leave(self, item: Event | Carried) -> None:
         """The bus closes before an event's turn: to the dead letters what is critical or high, counted the rest."""
         event = event_of(item)
-        if event.priority > Priority.HIGH:
+        is_letter = type(item) is Carried and item.redelivery is not None
+        if event.priority > Priority.HIGH and not is_letter:
             self.counts.dropped += 1
             return
         try:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from common.bus.dead_letters import CHANNEL_OWNER
 from common.bus.letters import LetterBox, letter_for_frame
 from common.clock import NS_PER_MS, NS_PER_S, Clock
-from common.errors import WireError
+from common.errors import InvalidValueError, WireError
 from common.events.base import Event
 from common.log import FaultLog, Log
 from common.sockets.factory import Socket, Sockets
@@ -118,6 +118,7 @@ class ZeroMQLink:
             self._patterns.add(pattern)
             for intake in self._intakes:
                 listen(intake.socket, intake.subscriber.listen(pattern))
+                intake.reader.look()
 
     def send(self, event: Event, topic: str) -> None:
         """Send a numbered event; one of another source keeps its own numbers."""
@@ -184,7 +185,11 @@ class ZeroMQLink:
             await self._news.wait()
             self._news.clear()
             while inbox:
-                taking = receive(inbox.popleft())
+                try:
+                    taking = receive(inbox.popleft())
+                except InvalidValueError:  # of more topics than a bus follows
+                    self._counts["not_taken"] += 1
+                    continue
                 if taking is not None:
                     await taking
             self._inbox_empty.set()

@@ -285,3 +285,9 @@ def test_file_of_another_program_or_version_is_refused(tmp_path: Path) -> None:
         DeadLetters(tmp_path / "newer")
     with pytest.raises(FatalError, match="expected a readable SQLite file"):
         DeadLetters(tmp_path / "torn")
+
+
+def test_endpoint_that_is_taken_is_told_and_leaves_no_socket_behind() -> None:
+    """A context that nobody closes would hold up the end of the process."""
+    with pytest.raises(ConfigError, match="expected a free address to bind"):
+        open_bus("zmq://?publish=ipc:///nowhere/at/all")
