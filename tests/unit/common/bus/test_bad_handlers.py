@@ -690,3 +690,22 @@ def test_unknown_type_and_future_version_over_the_wire_are_dead_letters_of_the_c
             assert letters[0].owner.startswith("channel:ipc://")
 
     asyncio.run(main())
+
+
+def test_unsubscribed_handler_gets_no_event_behind_the_one_in_hand() -> None:
+    """However many waited."""
+
+    async def scenario(bus: Bus) -> None:
+        stuck = Recorder(is_gated=True)
+        subscription = bus.subscribe(Trade, stuck, name="stuck")
+        await bus.publish_batch(make_trade(seq) for seq in range(1, 11))
+        await stuck.began.wait()
+        ending = asyncio.create_task(subscription.unsubscribe())
+        await asyncio.sleep(0)
+        stuck.gate.set()
+        await ending
+
+        assert stuck.seqs == [1]
+        assert subscription.counts.moved == 9
+
+    play(scenario)
