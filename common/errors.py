@@ -55,8 +55,9 @@ class WireFault(enum.StrEnum):
 
 
 class WireError(TickpulseError):
-    """A frame from a peer cannot be used. Never fatal: it is dropped and counted."""
+    """A frame from a peer cannot be used. Never fatal: it is dropped and counted; who drops it says which it was."""
 
     def __init__(self, fault: WireFault, text: str) -> None:
         super().__init__(text)
         self.fault = fault
+        self.frame = b""

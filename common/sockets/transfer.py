@@ -102,3 +102,8 @@ def answer(socket: Socket, envelope: Envelope, frame: bytes) -> bool:
             return False
         raise
     return True
+
+
+def listen(socket: Socket, prefix: bytes) -> None:
+    """Have a subscribing socket receive more topics."""
+    socket.setsockopt(zmq.SUBSCRIBE, prefix)

@@ -63,6 +63,10 @@ class Publisher:
         force_setattr(message, "source", self.source)  # a topic may be named after its source
         self._send_numbered(self.writer(message.topic()), message)
 
+    def relay(self, topic: str, message: Message) -> None:
+        """Send what another publisher has numbered."""
+        self._send(topic.encode() + SEPARATOR + encode_body(message))
+
     def last_sequences(self) -> dict[str, int]:
         """The last number of every topic that was written to."""
         return {writer.topic: writer.seq for writer in self._writers.values() if writer.seq}

@@ -7,7 +7,7 @@ from common.errors import WireError, WireFault
 from common.events.base import ListedMessage, Message
 from common.events.market import LastValue, Quote, Tick, Ticks, Trade
 from common.events.system import TOPICS_PER_HEARTBEAT_MAX, ChannelHeartbeat
-from common.wire.codec import FRAME_BYTES_MAX, check_topic, decode_body, decode_unexplained, split
+from common.wire.codec import FRAME_BYTES_MAX, check_topic, decode_body, decode_unexplained, encode_body, split
 from common.wire.seal import check_seal
 from common.wire.sequence import Arrival, Gap, Stream
 from common.wire.topics import SEPARATOR, TopicPattern, is_topic
@@ -63,6 +63,15 @@ class Subscriber:
         self._lost_tails: set[bytes] = set()
         self._on_gap = on_gap
         self._on_fault = on_fault
+
+    def listen(self, pattern: str) -> bytes:
+        """Accept more topics; gives back what to subscribe the socket to.
+
+        Raises:
+            InvalidValueError: It is no pattern.
+        """
+        self.patterns.append(TopicPattern(pattern))
+        return self.patterns[-1].prefix
 
     def prefixes(self) -> list[bytes]:
         """What to subscribe a socket to: the patterns first, then the heartbeats that prove them active."""
@@ -153,7 +162,7 @@ class Subscriber:
             stream = self._streams.get(topic) or self._open(topic)
             message = decode_body(body)
         except WireError as error:
-            self._drop(error)
+            self._drop(error, frame)
             return None
         if isinstance(message, ChannelHeartbeat):
             self._compare(message)
@@ -168,7 +177,7 @@ class Subscriber:
         try:
             message = decode_body(split(frame)[1])
         except WireError as error:
-            self._drop(error)
+            self._drop(error, frame)
             return None
         return self._place(stream, topic, message)
 
@@ -187,7 +196,7 @@ class Subscriber:
         try:
             _check_place(topic, message, first_seq)
         except WireError as error:
-            self._drop(error)
+            self._drop(error, topic + SEPARATOR + encode_body(message))
             return None
         is_new = not stream.source
         if message.source != stream.source:
@@ -267,7 +276,8 @@ class Subscriber:
         if self._on_gap is not None:
             self._on_gap(stream.topic, gap)
 
-    def _drop(self, error: WireError) -> None:
+    def _drop(self, error: WireError, frame: bytes) -> None:
+        error.frame = frame
         self.counts[error.fault.value] += 1
         if self._on_fault is not None:
             self._on_fault(error)

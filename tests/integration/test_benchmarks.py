@@ -170,3 +170,16 @@ def test_rules_cost_is_measured_by_the_length_of_the_window_and_every_finding_ch
     assert len(counts) == 2 * (len(result["rates"]) - 1)
     assert all(rate > 0 for rate in result["rates"].values())
     assert "MISMATCH" not in text
+
+
+def test_bus_benchmark_counts_every_event(scratch: Path) -> None:
+    """Also between processes, and beside handlers that fail and hang."""
+    bench = start_bench(scratch, "bus", "--count", "2000", "--faulty", "--json", str(scratch / "bus.json"))
+    output, errors = bench.communicate(timeout=60)
+
+    assert bench.returncode == ExitCode.OK, output + errors
+    report = json.loads((scratch / "bus.json").read_bytes())
+    assert report["is_sound"]
+    assert report["zmq"] == {"count": 2000, "lost": 0, "per_s": report["zmq"]["per_s"]}
+    assert report["faulty"]["healthy_handled"] == 2000
+    assert report["faulty"]["hanging_timeouts"] == 1
