@@ -47,8 +47,8 @@ class CircuitBreaker:
         self._on_change = on_change
         self._failure = failure
         self._state = CircuitState.CLOSED
-        self._failure_count = 0
-        self._pause_ns = limits.pause_ms * NS_PER_MS
+        self.failure_count = 0  # in a row
+        self.pause_ns = limits.pause_ms * NS_PER_MS
         self._opens_ns = 0
         self._is_probe_out = False
 
@@ -74,22 +74,22 @@ class CircuitBreaker:
         """It went well. A late success while open is no probe's, so it closes nothing."""
         if self._state is CircuitState.OPEN:
             return
-        self._failure_count = 0
+        self.failure_count = 0
         if self._state is CircuitState.HALF_OPEN:
             self._is_probe_out = False
-            self._pause_ns = self._limits.pause_ms * NS_PER_MS
+            self.pause_ns = self._limits.pause_ms * NS_PER_MS
             self._move(CircuitState.CLOSED, now_ns, "the probe succeeded")
 
     def on_failure(self, now_ns: int) -> None:
         """It failed."""
         if self._state is CircuitState.OPEN:
             return
-        self._failure_count += 1
+        self.failure_count += 1
         if self._state is CircuitState.HALF_OPEN:
             self._is_probe_out = False
-            self._pause_ns = min(2 * self._pause_ns, self._limits.pause_ms_max * NS_PER_MS)
+            self.pause_ns = min(2 * self.pause_ns, self._limits.pause_ms_max * NS_PER_MS)
             self._open(now_ns)
-        elif self._failure_count >= self._limits.failures_max:
+        elif self.failure_count >= self._limits.failures_max:
             self._open(now_ns)
 
     def next_change_ns(self) -> int | None:
@@ -97,10 +97,10 @@ class CircuitBreaker:
         return self._opens_ns if self._state is CircuitState.OPEN else None
 
     def _open(self, now_ns: int) -> None:
-        self._opens_ns = now_ns + self._pause_ns
-        pause_ms = self._pause_ns // NS_PER_MS
+        self._opens_ns = now_ns + self.pause_ns
+        pause_ms = self.pause_ns // NS_PER_MS
         self._move(
-            CircuitState.OPEN, now_ns, f"{self._failure_count} {self._failure} in a row; next try in {pause_ms} ms"
+            CircuitState.OPEN, now_ns, f"{self.failure_count} {self._failure} in a row; next try in {pause_ms} ms"
         )
 
     def _move(self, state: CircuitState, now_ns: int, detail: str) -> None:

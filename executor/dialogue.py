@@ -28,7 +28,7 @@ from common.events.venue import (
 )
 from executor.account_watch import AccountWatch
 from executor.booking import Booking
-from executor.circuit_breaker import CircuitBreaker
+from executor.circuit_breaker import ExchangeCircuit
 from executor.config import ExecutorConfig
 from executor.entries import (
     AmendRefused,
@@ -64,7 +64,7 @@ class ExchangeDialogue:
             pause_ms=config.retry_pause_ms,
             pause_ms_max=config.retry_pause_ms_max,
         )
-        self.circuit = CircuitBreaker(config.circuit, facts.publish)
+        self.circuit = ExchangeCircuit(config.circuit, facts.publish)
         self._booking = Booking(facts)
         self.account = AccountWatch(facts, self._booking, self._on_first_word)
         self._never_sent: set[str] = set()
@@ -140,7 +140,7 @@ class ExchangeDialogue:
         request = self.line.take_unanswered(now_ns)
         if request is not None:
             self._counts["requests_unanswered"] += 1
-            self.circuit.on_unanswered(now_ns)
+            self.circuit.on_failure(now_ns)
             self._on_unanswered(request, now_ns)
         if self.account.is_reconciled and now_ns >= self._next_account_ns and not len(self.line):
             self._ask_for_account(now_ns)
@@ -151,13 +151,13 @@ class ExchangeDialogue:
 
         A submission that has waited is looked at again: what has expired or was halted meanwhile is let go, not sent.
         """
-        while self.line.has_sendable(now_ns) and self.circuit.may_send(now_ns):
+        while self.line.has_sendable(now_ns) and self.circuit.may_pass(now_ns):
             request = self.line.take_sendable(now_ns)
             if isinstance(request, SubmitOrder):
                 reason = self._find_stop(request, now_ns)
                 if reason is not None:
                     self.line.drop_in_flight()
-                    self.circuit.on_unsent()
+                    self.circuit.on_untried()
                     self._let_go(self._book.order(request.client_order_id), reason, now_ns)
                     continue
                 self._never_sent.discard(request.client_order_id)
@@ -221,7 +221,7 @@ class ExchangeDialogue:
             self._counts["answers_late"] += 1
             return
         self._asked_ns = None
-        self.circuit.on_answer(now_ns)
+        self.circuit.on_success(now_ns)
         if isinstance(answer, OrderAnswered) and answer.outcome is AnswerOutcome.FENCED:
             raise _fenced()
         self._on_matched(request, answer, now_ns)

@@ -16,6 +16,7 @@ from chaos.memory_outbox_store import MemoryOutboxStore
 from chaos.plans import ACTIONS, LIMITS, Command, Plan, draw_plan
 from chaos.processes.strategy import StrategyNode
 from chaos.world import World
+from common.circuit_breaker import CircuitBreaker
 from common.crash_points import CRASH_POINTS
 from common.events.risk import ControlAction, TradingState
 from common.events.trading import CancelRequested
@@ -26,7 +27,6 @@ from exchange.simulated.faults import FaultName, FaultsConfig
 from exchange.sources import Sources
 from executor import gate, risk
 from executor.book import Book
-from executor.circuit_breaker import CircuitBreaker
 from executor.core import AMENDABLE_STATUSES, Executor
 from executor.dialogue import ExchangeDialogue
 from executor.entries import Entry, OrderIntended, TradingStateMoved
@@ -215,7 +215,7 @@ def test_order_on_a_stale_price_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
 def test_queue_without_a_bound_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Safeguards: the check of the queue, and the circuit breaker, which keeps it empty while nobody answers."""
     monkeypatch.setattr(gate, "CHECKS", without("check_queue"))
-    monkeypatch.setattr(CircuitBreaker, "on_unanswered", lambda _breaker, _now_ns: None)
+    monkeypatch.setattr(CircuitBreaker, "on_failure", lambda _breaker, _now_ns: None)
 
     assert find_violation("partitions", ["bounded"])
 

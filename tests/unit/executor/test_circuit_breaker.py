@@ -4,7 +4,7 @@ from common.clock import NS_PER_MS
 from common.events.base import DRAFT, Message
 from common.events.risk import AlarmRaised, CircuitState, Severity
 from common.events.system import BreakerClosed, BreakerOpened
-from executor.circuit_breaker import CircuitBreaker
+from executor.circuit_breaker import ExchangeCircuit
 from executor.config import CircuitConfig
 
 CONFIG = CircuitConfig(failures_max=3, pause_ms=100, pause_ms_max=350)
@@ -15,7 +15,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.told: list[Message] = []
-        self.breaker = CircuitBreaker(CONFIG, self.told.append)
+        self.breaker = ExchangeCircuit(CONFIG, self.told.append)
 
     @property
     def alarms(self) -> list[AlarmRaised]:
@@ -30,11 +30,11 @@ class Bench:
     def open(self) -> None:
         """Let three requests in a row have no answer, the last at 0 ms."""
         for _ in range(CONFIG.failures_max):
-            self.breaker.on_unanswered(0)
+            self.breaker.on_failure(0)
 
     def may_send(self, ms: int) -> bool:
         """Ask at a time."""
-        return self.breaker.may_send(ms * NS_PER_MS)
+        return self.breaker.may_pass(ms * NS_PER_MS)
 
 
 def test_closed_circuit_lets_everything_through() -> None:
@@ -50,16 +50,16 @@ def test_closed_circuit_lets_everything_through() -> None:
 def test_circuit_opens_after_so_many_silences_in_a_row() -> None:
     """Not one earlier; the alarm is critical and says how many."""
     bench = Bench()
-    bench.breaker.on_unanswered(0)
-    bench.breaker.on_unanswered(0)
+    bench.breaker.on_failure(0)
+    bench.breaker.on_failure(0)
     assert bench.breaker.state is CircuitState.CLOSED
 
-    bench.breaker.on_unanswered(0)
+    bench.breaker.on_failure(0)
 
     assert bench.breaker.state is CircuitState.OPEN
     [alarm] = bench.alarms
     assert (alarm.code, alarm.severity, alarm.subject) == ("CIRCUIT_OPEN", Severity.CRITICAL, "exchange")
-    assert alarm.detail == "3 requests in a row had no answer; next try in 100 ms"
+    assert alarm.detail == "3 requests without an answer in a row; next try in 100 ms"
 
 
 def test_answer_in_between_makes_the_count_begin_anew() -> None:
@@ -67,9 +67,9 @@ def test_answer_in_between_makes_the_count_begin_anew() -> None:
     bench = Bench()
 
     for _ in range(5):
-        bench.breaker.on_unanswered(0)
-        bench.breaker.on_unanswered(0)
-        bench.breaker.on_answer(0)
+        bench.breaker.on_failure(0)
+        bench.breaker.on_failure(0)
+        bench.breaker.on_success(0)
 
     assert bench.breaker.state is CircuitState.CLOSED
 
@@ -94,7 +94,7 @@ def test_answer_to_the_probe_closes_the_circuit() -> None:
     bench.open()
     bench.may_send(100)
 
-    bench.breaker.on_answer(110 * NS_PER_MS)
+    bench.breaker.on_success(110 * NS_PER_MS)
 
     assert bench.breaker.state is CircuitState.CLOSED
     assert [bench.may_send(110) for _ in range(2)] == [True, True]
@@ -115,7 +115,7 @@ def test_silence_of_the_probe_opens_it_for_twice_as_long_up_to_the_longest_pause
         pauses_ms.append(opens_ns // NS_PER_MS - now_ms)
         now_ms = opens_ns // NS_PER_MS
         assert bench.may_send(now_ms)
-        bench.breaker.on_unanswered(now_ms * NS_PER_MS)
+        bench.breaker.on_failure(now_ms * NS_PER_MS)
         assert bench.breaker.state is CircuitState.OPEN
 
     assert pauses_ms == [100, 200, 350, 350]
@@ -126,14 +126,14 @@ def test_closed_again_it_needs_as_many_silences_and_begins_with_the_short_pause(
     bench = Bench()
     bench.open()
     bench.may_send(100)
-    bench.breaker.on_unanswered(0)
+    bench.breaker.on_failure(0)
     bench.may_send(200)
-    bench.breaker.on_answer(0)
+    bench.breaker.on_success(0)
 
-    bench.breaker.on_unanswered(0)
-    bench.breaker.on_unanswered(0)
+    bench.breaker.on_failure(0)
+    bench.breaker.on_failure(0)
     assert bench.breaker.state is CircuitState.CLOSED
-    bench.breaker.on_unanswered(0)
+    bench.breaker.on_failure(0)
 
     assert bench.breaker.next_change_ns() == 100 * NS_PER_MS
 
@@ -144,7 +144,7 @@ def test_probe_that_never_left_is_given_back() -> None:
     bench.open()
     assert bench.may_send(100)
 
-    bench.breaker.on_unsent()
+    bench.breaker.on_untried()
 
     assert bench.breaker.state is CircuitState.HALF_OPEN
     assert [bench.may_send(100), bench.may_send(100)] == [True, False]
@@ -155,8 +155,8 @@ def test_word_from_before_changes_nothing_while_open() -> None:
     bench = Bench()
     bench.open()
 
-    bench.breaker.on_answer(10)
-    bench.breaker.on_unanswered(10)
+    bench.breaker.on_success(10)
+    bench.breaker.on_failure(10)
 
     assert bench.breaker.state is CircuitState.OPEN
     assert bench.breaker.next_change_ns() == 100 * NS_PER_MS
@@ -169,7 +169,7 @@ def test_opening_and_closing_are_events_for_programs() -> None:
     bench.open()
     bench.may_send(100)
 
-    bench.breaker.on_answer(110 * NS_PER_MS)
+    bench.breaker.on_success(110 * NS_PER_MS)
 
     pause_ns = 100 * NS_PER_MS
     assert [message for message in bench.told if not isinstance(message, AlarmRaised)] == [
