@@ -6,7 +6,7 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import WireError, WireFault
 from common.events.base import DRAFT
 from common.events.market import SnapshotReported, SnapshotRequested
-from common.events.system import ConnectionChanged
+from common.events.system import ConnectionChanged, ConnectionState
 from common.instruments import InstrumentTable
 from common.metrics import Latency
 from common.process import Process
@@ -171,23 +171,23 @@ class GatewayService:
             )
         self._is_feed_started = True
         self._feed.start(now_ns)
-        self._tell_connection(is_connected=True, detail=f"{config.feed} feed started")
+        self._tell_connection(ConnectionState.CONNECTED, f"{config.feed} feed started")
         return True
 
     def _end_feed(self) -> None:
         self._is_feed_ended = True
         damage = self._feed.damage if isinstance(self._feed, RecordedFeed) else None
         self._process.log.info("feed_ended", counters=self._feed.counters(), damage=damage)
-        self._tell_connection(is_connected=False, detail=f"{self._config.feed} feed ended")
+        self._tell_connection(ConnectionState.ENDED, f"{self._config.feed} feed ended")
 
-    def _tell_connection(self, *, is_connected: bool, detail: str) -> None:
+    def _tell_connection(self, state: ConnectionState, detail: str) -> None:
         self._publisher.publish(
             ConnectionChanged(
                 **DRAFT,
                 timestamp_ns=self._clock.now_ns(),
                 exchange=self._feed.exchange,
                 peer="feed",
-                is_connected=is_connected,
+                state=state,
                 detail=detail,
             )
         )

@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from common.events.base import Event, Id, ListedMessage, Name, Price, Query, Reply, Size, Symbol
+from common.events.base import Count, Event, Id, ListedMessage, Name, Price, Query, Reply, Size, Symbol
 
 TICKS_PER_BATCH_MAX = 4096
+LEVELS_PER_SIDE_MAX = 5_000  # what the deepest snapshot of a large venue holds
 
 # One packed tick, little-endian, 72 bytes. An absent price or size is NaN, an absent exchange time is 0.
 TICK_DTYPE = np.dtype(
@@ -133,6 +134,66 @@ class Trade(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, tag
     aggressor_side: Literal["buy", "sell"] | None = None
     trade_id: Name | None = None
     exchange_timestamp_ns: int | None = None
+
+
+Levels = Annotated[list[tuple[Price, Size]], msgspec.Meta(max_length=LEVELS_PER_SIDE_MAX)]
+
+
+class BookSnapshot(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.BookSnapshot.Received.v1"):
+    """The order book of an instrument, as deep as the venue gives it: the state that the deltas after it change.
+
+    `bids` and `asks` are pairs of price and size, best first.
+    """
+
+    kind: ClassVar[str] = "book_snapshot"
+
+    raw_symbol: Symbol
+    local_timestamp_ns: int
+    update_id: Count
+    bids: Levels
+    asks: Levels
+    exchange_timestamp_ns: int | None = None
+
+
+class BookDelta(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.BookDelta.Received.v1"):
+    """Levels of an order book that changed; size 0 takes a level away. It follows a snapshot, or another delta.
+
+    The next delta's `first_update_id` is one above this `last_update_id`; else something was lost, and only a new
+    snapshot helps.
+    """
+
+    kind: ClassVar[str] = "book_delta"
+
+    raw_symbol: Symbol
+    local_timestamp_ns: int
+    first_update_id: Count
+    last_update_id: Count
+    bids: Levels
+    asks: Levels
+    exchange_timestamp_ns: int | None = None
+
+
+class Bar(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Bar.Updated.v1"):
+    """Open, high, low and close of an interval: told while it forms, and once more, with `is_closed`, when it ends.
+
+    Its interval begins at `open_timestamp_ns` and ends before `close_timestamp_ns`; of a tick or volume bar that still
+    forms, that is the time of the newest trade in it.
+    """
+
+    kind: ClassVar[str] = "bar"
+
+    bar_kind: Literal["time", "tick", "volume"]
+    interval: Name
+    open_timestamp_ns: int
+    close_timestamp_ns: int
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+    volume: Size
+    quote_volume: Size | None = None
+    trade_count: Count
+    is_closed: bool
 
 
 class SnapshotRequested(

@@ -1,8 +1,11 @@
-"""Every message type that this version can read. A type that is not here is dropped and counted, never guessed."""
+"""Every message type that this version sends, and the retired ones that it still reads.
+
+A type that is not here is dropped and counted, never guessed.
+"""
 
 from typing import Union
 
-from common.events import market, risk, system, trading, venue
+from common.events import auth, challenge, evaluation, market, portfolio, risk, system, trading, upcasting, venue
 from common.events.base import Message
 
 MESSAGE_TYPES: tuple[type[Message], ...] = (
@@ -10,6 +13,9 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     market.Ticks,
     market.Quote,
     market.Trade,
+    market.BookSnapshot,
+    market.BookDelta,
+    market.Bar,
     market.SnapshotRequested,
     market.SnapshotReported,
     trading.Signal,
@@ -28,9 +34,11 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     trading.OrderAmended,
     trading.OrderCancelled,
     trading.OrderExpired,
+    trading.TradeExecuted,
     trading.PositionOpened,
     trading.PositionModified,
     trading.PositionClosed,
+    trading.PnlUpdated,
     trading.StateRequested,
     trading.StateReported,
     venue.SubmitOrder,
@@ -46,7 +54,15 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     venue.RequestRefused,
     venue.ExecutionReported,
     venue.ExecutionsResent,
+    portfolio.PortfolioValued,
+    portfolio.BalanceUpdated,
     risk.TradingStateChanged,
+    risk.TradingHalted,
+    risk.TradingResumed,
+    risk.LimitBreached,
+    risk.AlertTriggered,
+    risk.ScoreUpdated,
+    risk.ProfileModified,
     risk.AlarmRaised,
     risk.MarginCalled,
     risk.ControlRequested,
@@ -54,6 +70,28 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     system.ChannelHeartbeat,
     system.ProcessReported,
     system.ConnectionChanged,
+    system.ErrorRaised,
+    system.ProcessStarted,
+    system.ProcessStopped,
+    system.ProcessHung,
+    system.MessageDeadLettered,
+    system.BreakerOpened,
+    system.BreakerClosed,
+    challenge.ChallengeStarted,
+    challenge.PhaseAdvanced,
+    challenge.ChallengeMetricsUpdated,
+    challenge.ChallengeCompleted,
+    challenge.ChallengeFailed,
+    evaluation.RuleViolated,
+    evaluation.MetricCalculated,
+    evaluation.ReportGenerated,
+    evaluation.EvaluationStatusChanged,
+    auth.UserRegistered,
+    auth.UserLoggedIn,
+    auth.UserLoggedOut,
+    auth.SessionExpired,
+    auth.PermissionGranted,
+    auth.PermissionRevoked,
 )
 
 AnyMessage = Union[MESSAGE_TYPES]  # type: ignore[valid-type]  # noqa: UP007  # built from the tuple: a type is listed once
@@ -65,3 +103,6 @@ def type_name(message_type: type[Message]) -> str:
 
 
 TYPES_BY_NAME: dict[str, type[Message]] = {type_name(message_type): message_type for message_type in MESSAGE_TYPES}
+RETIRED_TYPES_BY_NAME: dict[str, type[Message]] = {
+    type_name(message_type): message_type for message_type in upcasting.RETIRED_TYPES
+}

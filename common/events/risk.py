@@ -2,11 +2,13 @@
 
 import enum
 from decimal import Decimal
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
-from common.events.base import Command, Count, Event, Id, Name, Priority, Reply, Text
+from common.events.base import Code, Command, Count, Event, EventId, Id, Name, Priority, Reply, Scope, Text, Word
+
+Score = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class TradingState(enum.StrEnum):
@@ -86,6 +88,112 @@ class MarginCalled(Event, frozen=True, gc=False, omit_defaults=True, kw_only=Tru
 
     def topic(self) -> str:
         return f"{self.kind}.executor.{self.currency}"
+
+
+class LimitBreached(Event, frozen=True, kw_only=True, tag="Risk.Limit.Breached.v1"):
+    """What happened, not an order, broke a limit of losses or margin; `state` is what the scope may do from now on.
+
+    Emitted once, with the move of the kill switch that it demands. `code` is that of the limit, such as
+    DAILY_LOSS_LIMIT.
+    """
+
+    kind: ClassVar[str] = "limit_breached"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
+
+    scope: Scope
+    code: Code
+    state: TradingState
+    detail: Text
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.scope}"
+
+
+class TradingHalted(Event, frozen=True, kw_only=True, tag="Risk.Trading.Halted.v1"):
+    """No order of the scope leaves any more, and what works is cancelled. Told beside `TradingStateChanged`."""
+
+    kind: ClassVar[str] = "trading_halted"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
+
+    scope: Scope
+    by: Name
+    reason: Text
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.scope}"
+
+
+class TradingResumed(Event, frozen=True, kw_only=True, tag="Risk.Trading.Resumed.v1"):
+    """A person has lifted what stopped the scope; a stricter scope around it still counts. Told as a halt is."""
+
+    kind: ClassVar[str] = "trading_resumed"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
+
+    scope: Scope
+    by: Name
+    reason: Text
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.executor.{self.scope}"
+
+
+class AlertTriggered(Event, frozen=True, kw_only=True, tag="Risk.Alert.Triggered.v1"):
+    """A limit is near, or a pattern looks wrong: nothing is stopped yet, but somebody should look."""
+
+    kind: ClassVar[str] = "risk_alert"
+    priority = Priority.HIGH
+
+    scope: Scope
+    code: Code
+    severity: Severity
+    detail: Text
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.risk.{self.scope}"
+
+
+class ScoreUpdated(Event, frozen=True, kw_only=True, tag="Risk.Score.Updated.v1"):
+    """How much of its risk a scope uses, as one figure for people; `parts` tells what it is made of."""
+
+    kind: ClassVar[str] = "risk_score"
+    priority = Priority.LOW
+
+    scope: Scope
+    score: Score
+    previous_score: Score | None = None
+    parts: Annotated[dict[Word, Score], msgspec.Meta(max_length=64)] = msgspec.field(default_factory=dict)
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.risk.{self.scope}"
+
+
+class ProfileModified(Event, frozen=True, kw_only=True, tag="Risk.Profile.Modified.v1"):
+    """A scope has other limits from now on: `changed_limits` holds the new value of each, empty for one taken away."""
+
+    kind: ClassVar[str] = "risk_profile"
+    priority = Priority.HIGH
+
+    scope: Scope
+    by: Name
+    changed_limits: Annotated[dict[Word, Name], msgspec.Meta(max_length=64)]
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.risk.{self.scope}"
 
 
 class ControlAction(enum.StrEnum):

@@ -5,9 +5,11 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from common.events.base import Count, Event, Name, Priority, Text
+from common.events.base import Code, Count, Event, EventId, Name, Priority, Text, Word
 
 TOPICS_PER_HEARTBEAT_MAX = 256
+
+TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class ChannelHeartbeat(
@@ -65,10 +67,16 @@ class ProcessReported(Event, frozen=True, gc=False, omit_defaults=True, kw_only=
         return f"{self.kind}.{self.role}.{self.source}"
 
 
-class ConnectionChanged(
-    Event, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="System.Connection.Changed.v1"
-):
-    """A feed or venue was connected, lost or has ended."""
+class ConnectionState(enum.StrEnum):
+    """What became of a connection."""
+
+    CONNECTED = "connected"
+    LOST = "lost"  # it broke; whoever needs it tries again
+    ENDED = "ended"  # it is over, as agreed: nothing more comes
+
+
+class ConnectionChanged(Event, frozen=True, kw_only=True, tag="System.Connection.Changed.v2"):
+    """A feed or venue was connected or lost, or has ended."""
 
     kind: ClassVar[str] = "connection"
     priority = Priority.HIGH
@@ -76,8 +84,126 @@ class ConnectionChanged(
 
     exchange: Name
     peer: Name
-    is_connected: bool
+    state: ConnectionState
     detail: Text
 
     def topic(self) -> str:
         return f"{self.kind}.{self.exchange}.{self.peer}"
+
+
+class ErrorRaised(Event, frozen=True, kw_only=True, tag="System.Error.Raised.v1"):
+    """A process failed at something; where `is_fatal`, it ends and is started again."""
+
+    kind: ClassVar[str] = "error_raised"
+    priority = Priority.HIGH
+
+    process: Word
+    code: Code
+    detail: Text
+    is_fatal: bool
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.process}.{self.code}"
+
+
+class ProcessStarted(Event, frozen=True, kw_only=True, tag="System.Process.Started.v1"):
+    """A process runs, from a new life on."""
+
+    kind: ClassVar[str] = "process_started"
+    priority = Priority.LOW
+
+    role: Word
+    process: Word
+    pid: Count
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.role}.{self.process}"
+
+
+class ProcessStopped(Event, frozen=True, kw_only=True, tag="System.Process.Stopped.v1"):
+    """A process has ended; `exit_code` is absent where nobody could read it, and negative for the signal it died of."""
+
+    kind: ClassVar[str] = "process_stopped"
+    priority = Priority.LOW
+
+    role: Word
+    process: Word
+    pid: Count
+    exit_code: int | None = None
+    detail: Text = ""
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.role}.{self.process}"
+
+
+class ProcessHung(Event, frozen=True, kw_only=True, tag="System.Process.Hung.v1"):
+    """A process runs, but its main loop does not turn: it gave no beat for `silent_ns`."""
+
+    kind: ClassVar[str] = "process_hung"
+    priority = Priority.HIGH
+
+    role: Word
+    process: Word
+    pid: Count
+    silent_ns: Count
+    is_killed: bool
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.role}.{self.process}"
+
+
+class MessageDeadLettered(Event, frozen=True, kw_only=True, tag="System.Message.DeadLettered.v1"):
+    """A consumer gave a message up: it cannot be used, or every attempt failed. It is kept, to be looked at or retried.
+
+    `cause_id` is that of the message given up.
+    """
+
+    kind: ClassVar[str] = "dead_letter"
+    priority = Priority.HIGH
+
+    consumer: Word
+    failed_type: TypeName
+    attempts: Count
+    code: Code
+    detail: Text
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.consumer}.{self.code}"
+
+
+class BreakerOpened(Event, frozen=True, kw_only=True, tag="System.Breaker.Opened.v1"):
+    """So many attempts in a row failed that `peer` is left alone for `pause_ns`. `owner` is who calls it."""
+
+    kind: ClassVar[str] = "breaker_opened"
+    priority = Priority.HIGH
+    emitters = ("executor",)
+
+    owner: Word
+    peer: Word
+    failures: Count
+    pause_ns: Count
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.owner}.{self.peer}"
+
+
+class BreakerClosed(Event, frozen=True, kw_only=True, tag="System.Breaker.Closed.v1"):
+    """`peer` answered again after the breaker of `owner` had been open: everything goes through as before."""
+
+    kind: ClassVar[str] = "breaker_closed"
+    priority = Priority.HIGH
+    emitters = ("executor",)
+
+    owner: Word
+    peer: Word
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.{self.owner}.{self.peer}"

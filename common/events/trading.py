@@ -257,6 +257,47 @@ class OrderExpired(OrderEvent, frozen=True, gc=False, omit_defaults=True, tag="T
     kind: ClassVar[str] = "order_expired"
 
 
+class TradeExecuted(ListedMessage, Event, frozen=True, kw_only=True, tag="Trading.Trade.Executed.v1"):
+    """A fill of ours, alone: emitted once per trade at the venue, before the order and position events that follow it.
+
+    A trade that is cancelled or corrected later is told by those, not here again.
+    """
+
+    kind: ClassVar[str] = "trade_executed"
+    priority = Priority.CRITICAL
+    emitters = ("executor",)
+
+    strategy: Id
+    signal_id: Id
+    client_order_id: Id
+    venue_order_id: Name
+    execution_number: Count
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    notional: Decimal
+    fee: Decimal
+    liquidity: Liquidity | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
+class PnlUpdated(ListedMessage, Event, frozen=True, kw_only=True, tag="Trading.PnL.Updated.v1"):
+    """What a strategy has won or lost in one instrument so far, in quote units, marked at `mark_price`."""
+
+    kind: ClassVar[str] = "pnl_updated"
+    priority = Priority.HIGH
+
+    strategy: Id
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal
+    fees: Decimal
+    total_pnl: Decimal
+    mark_price: Decimal | None = None
+    cause_id: EventId | None = None
+    correlation_id: EventId | None = None
+
+
 class PositionEvent(ListedMessage, Event, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A strategy's position in one instrument after a fill. Long above 0, short below.
 

@@ -1,0 +1,263 @@
+"""What the fields of messages mean, with an example of each: one meaning for a name, wherever it appears.
+
+The few names that mean another thing in one type stand apart. Examples are as JSON has them.
+"""
+
+import base64
+import math
+import struct
+from typing import Any, NamedTuple
+
+# Two packed ticks, written without numpy: what any client in any language would write. NaN stands for absent.
+RECORDS = b"".join(
+    struct.pack("<3q6d", *times, *amounts)
+    for times, amounts in (
+        ((1_700_000_000_000_000_000, 1_699_999_999_999_500_000, 0), (99.5, 100.5, 1.5, 0.25, math.nan, math.nan)),
+        (
+            (1_700_000_000_000_000_001, 1_699_999_999_999_500_001, 1_699_999_999_999_000_000),
+            (99.5, 100.5, 1, 2, 99.5, 3),
+        ),
+    )
+)
+
+
+class Field(NamedTuple):
+    """What a field holds, with its unit, and an example."""
+
+    meaning: str
+    example: Any = None  # none where it holds messages, which have examples of their own
+
+
+FIELDS: dict[str, Field] = {
+    "accepted_ns": Field("when the venue took the order, ns since 1970 UTC", 1_699_999_999_999_000_000),
+    "action": Field("buy or sell", "buy"),
+    "actual": Field("what was found, in the rule's unit", "1.2"),
+    "after_arrival_number": Field("the last arrival number of the page before; 0 for the first page", 3),
+    "aggressor_side": Field("side of the order that took liquidity", "sell"),
+    "arrival_number": Field("rises with each order of the venue's life", 4),
+    "ask": Field("best price on offer, quote units", 60_000.25),
+    "ask_size": Field("size on offer at the best price, base units", 1.5),
+    "asks": Field("levels on offer: pairs of price and size, lowest price first", [[60_000.25, 1.5], [60_000.5, 2.0]]),
+    "attempt_id": Field("the attempt, the same in all its events", "attempt-77"),
+    "attempts": Field("how often it was tried", 3),
+    "available": Field("what new orders may use", "900.00"),
+    "average_price": Field("mean price of all fills so far, quote units, 12 decimals", "60000.125"),
+    "balance": Field("equity in that currency", "1000.00"),
+    "balances": Field("what there is to trade with, by currency", {"USDT": "1000.00"}),
+    "bar_kind": Field("what ends the bar: time, a number of trades, or a volume", "time"),
+    "bid": Field("best price that is bid, quote units", 60_000.0),
+    "bid_size": Field("size bid at the best price, base units", 0.25),
+    "bids": Field("levels bid: pairs of price and size, highest price first", [[60_000.0, 0.25], [59_999.75, 4.0]]),
+    "by": Field("who did it: a person's name, or what moved by itself", "jane"),
+    "cash": Field("what fills and fees have moved since the beginning, by quote currency", {"USDT": "-600.25"}),
+    "cause_id": Field("event id of what caused this", "gateway:1700000000000:tick.simulated.BTC/USDT:7"),
+    "challenge": Field("name of the challenge", "starter"),
+    "changed_limits": Field(
+        "new value of each limit that changed; empty for one taken away",
+        {"daily_loss_max": "500", "order_rate_max": ""},
+    ),
+    "channel": Field("name of the channel", "market"),
+    "circuit": Field("the breaker between executor and exchange gateway", "half_open"),
+    "client_order_id": Field("our name of the order, derived from its signal", "tp-0123456789abcdef0123456789abcd"),
+    "close": Field("last price in the interval, quote units", 60_000.5),
+    "close_timestamp_ns": Field("end of the interval, ns since 1970 UTC", 1_700_000_000_000_000_000),
+    "code": Field("what it is, in UPPER_CASE", "ORDER_ADOPTED"),
+    "confidence": Field("of the strategy, 0 to 1", 0.75),
+    "consumer": Field("name of the consumer that gave up", "audit"),
+    "corrects": Field("number of the execution that is taken back or corrected", 40),
+    "correlation_id": Field(
+        "event id of the first cause of all, from the tick on", "gateway:1700000000000:tick.simulated.BTC/USDT:7"
+    ),
+    "count": Field("how many", 2),
+    "counters": Field("everything counted so far, by name", {"ticks_published": 12}),
+    "currency": Field("the currency that amounts are in", "USDT"),
+    "daily_loss": Field("loss since midnight UTC; 0 for a profit", "12.50"),
+    "daily_loss_max": Field("most that may be lost since midnight UTC", "500"),
+    "data": Field("packed records"),
+    "detail": Field("for people: what was expected, and what was there", "as expected"),
+    "drawdown": Field("how far the equity is below its highest", "20.00"),
+    "drawdown_max": Field("most that the equity may fall below its highest", "1000"),
+    "endpoints": Field(
+        "ZeroMQ endpoint of each channel it uses", {"market": "ipc:///run/tickpulse/sockets/market.ipc"}
+    ),
+    "ends_ns": Field("when its time is over, ns since 1970 UTC", 1_702_592_000_000_000_000),
+    "entry_price": Field("average cost of one unit, quote units, 12 decimals", "60000.123456789012"),
+    "epoch": Field("life of the sender; rises with each start", 1_700_000_000_000),
+    "equity": Field("cash plus what the positions would bring", "10012.50"),
+    "evaluation_id": Field("the evaluation, the same in all its events", "evaluation-12"),
+    "exchange": Field("name of the exchange, lower-case", "simulated"),
+    "exchange_timestamp_ns": Field("the venue's clock, ns since 1970 UTC", 1_699_999_999_999_000_000),
+    "execution_number": Field("of the venue; without a hole over its whole life", 42),
+    "execution_type": Field("what happened to the order, after FIX ExecType", "trade"),
+    "executions": Field("in the order of their numbers"),
+    "exit_code": Field("how it ended; negative for the signal it died of", 0),
+    "expires_ns": Field("after this time it holds no more, ns since 1970 UTC", 1_700_000_005_000_000_000),
+    "failed_type": Field("versioned name of the message given up", "Trading.Order.Filled.v1"),
+    "failures": Field("failures in a row", 5),
+    "fee": Field("quote units, negative for a rebate", "-0.0000012"),
+    "fees": Field("sum of all fees, quote units", "0.30"),
+    "filled_quantity": Field("filled so far, base units", "0.010"),
+    "first_update_id": Field("number of the first change in it", 43),
+    "follows": Field("id of the instruction before it", "momentum-1700000000000-4"),
+    "from_ns": Field("begin of the time it covers, ns since 1970 UTC", 1_699_000_000_000_000_000),
+    "from_number": Field("the first execution number that is asked for", 41),
+    "gross_value": Field("sum of the values of all positions, long and short ones alike", "600.00"),
+    "high": Field("highest price in the interval, quote units", 60_001.0),
+    "interval": Field("1m, 4h or 1d for time; a number of trades or of base units for the others", "1m"),
+    "is_closed": Field("the interval has ended: nothing will change any more", example=True),
+    "is_complete": Field("all open orders are in this answer", example=False),
+    "is_connected": Field("the connection works", example=True),
+    "is_done": Field("it was done as asked", example=True),
+    "is_fatal": Field("it is the end of what it happened to", example=False),
+    "is_killed": Field("it was killed, to be started again", example=True),
+    "last": Field("price of the newest trade, quote units", 60_000.125),
+    "last_id": Field("newest instruction that the sender knows of", "momentum-1700000000000-5"),
+    "last_number": Field("newest execution number there is", 42),
+    "last_price": Field("price of this fill, quote units", "60000.25"),
+    "last_quantity": Field("size of this fill, base units", "0.005"),
+    "last_update_id": Field("number of the last change in it", 45),
+    "latencies": Field("HdrHistograms of nanoseconds, encoded, by name", {"tick_to_acknowledgement": "AAECAw=="}),
+    "leaves_quantity": Field("still working, base units", "0.000"),
+    "limit": Field("what was allowed, in the rule's unit", "1.0"),
+    "limit_price": Field("quote units; absent for a market order", "60000.00"),
+    "limits": Field("each limit in force, as text", {"order_notional_max": "100000"}),
+    "liquidity": Field("maker or taker", "maker"),
+    "local_timestamp_ns": Field(
+        "when it was read from the venue's socket, ns since 1970 UTC", 1_699_999_999_999_500_000
+    ),
+    "low": Field("lowest price in the interval, quote units", 59_999.0),
+    "mark_price": Field("price that open quantity is valued at, quote units", "60001.5"),
+    "method": Field("how the user proved to be the user", "key"),
+    "metric": Field("name of the figure", "sharpe_ratio"),
+    "net_value": Field("sum of the values of all positions, short ones negative", "-200.00"),
+    "notional": Field("quantity times price, quote units", "300.0012500"),
+    "open": Field("first price in the interval, quote units", 60_000.0),
+    "open_orders": Field("working orders, oldest first"),
+    "open_timestamp_ns": Field("begin of the interval, ns since 1970 UTC", 1_699_999_940_000_000_000),
+    "order_count": Field("orders that this executor has ever intended", 17),
+    "order_quantity": Field("the order's total from here on, base units", "0.010"),
+    "order_type": Field("market or limit", "limit"),
+    "orders_cancelling": Field("orders whose cancel is on its way", 2),
+    "orders_working": Field("orders that are not at their end", 3),
+    "outcome": Field("what became of it", "accepted"),
+    "owner": Field("name of the process that calls the peer", "executor"),
+    "parts": Field("what the score is made of, each 0 to 1", {"exposure": 0.5, "losses": 0.25}),
+    "pause_ns": Field("how long the peer is left alone, ns", 1_000_000_000),
+    "peer": Field("name of the other side", "feed"),
+    "permission": Field("what may be done", "trading.halt"),
+    "phase": Field("number of the phase, from 1", 2),
+    "phases": Field("how many phases there are", 3),
+    "pid": Field("process id of the operating system", 4711),
+    "positions": Field("what is held, by instrument"),
+    "previous_phase": Field("number of the phase that ended", 1),
+    "previous_score": Field("the score before this one", 0.25),
+    "previous_status": Field("where it stood before", "running"),
+    "price": Field("quote units for one base unit", "60000.25"),
+    "process": Field("name of the process", "momentum"),
+    "profit": Field("equity above the starting balance, negative for a loss", "12.50"),
+    "profit_target": Field("profit that passes a phase", "800"),
+    "quantity": Field("base units", "0.010"),
+    "quote_volume": Field("traded in the interval, quote units", 7_500.5),
+    "raw_symbol": Field("the venue's own name of the instrument", "BTCUSDT"),
+    "realised_pnl": Field("profit of what was closed, without fees, quote units", "-12.50"),
+    "reason": Field("why, as an UPPER_CASE code", "PRICE_OFF_TICK"),
+    "reduce_only": Field("must make a position smaller", example=True),
+    "replace_id": Field("names the change of terms", "momentum-1700000000000-6"),
+    "report_format": Field("how the report is written", "json"),
+    "report_id": Field("name to fetch the report by", "report-12"),
+    "request_id": Field("names the request; its answer has the same", "1700000000000-3"),
+    "required": Field("what positions and orders need", "1200.00"),
+    "reserved": Field("what open orders hold back", "100.00"),
+    "role": Field("what the process is, such as gateway", "gateway"),
+    "scope": Field("all, strategy:NAME or symbol:EXCHANGE.SYMBOL", "strategy:momentum"),
+    "scopes": Field("every scope that is not active, and `all`"),
+    "score": Field("0 for no risk, 1 for all that is allowed", 0.5),
+    "seq": Field("place in the stream of its topic; rises by one per message", 7),
+    "sequences": Field("last number of each topic", {"tick.simulated.BTC/USDT": 7, "trade.simulated.BTC/USDT": 3}),
+    "session_id": Field("the session", "session-5"),
+    "severity": Field("how soon a person should look", "warning"),
+    "side": Field("buy or sell", "sell"),
+    "signal_id": Field("the strategy's name of its decision", "momentum-1700000000000-5"),
+    "silent_ns": Field("since its last beat, ns", 1_600_000_000),
+    "since_ns": Field("when it was moved, ns since 1970 UTC", 1_699_999_990_000_000_000),
+    "size_bytes": Field("length of the report in bytes", 2_048),
+    "source": Field("name of the process that sent it", "gateway"),
+    "started_ns": Field("begin of this life, ns since 1970 UTC", 1_699_999_990_000_000_000),
+    "starting_balance": Field("balance that an attempt begins with", "10000"),
+    "state": Field("the state from here on", "ready"),
+    "status": Field("where it stands", "partially_filled"),
+    "strategy": Field("name of the strategy", "momentum"),
+    "subject": Field("what it is about", "BTC/USDT"),
+    "subscriber": Field("name of the process that asks", "momentum"),
+    "symbol": Field("instrument, in ccxt form", "BTC/USDT"),
+    "tick": Field("the topic's newest tick"),
+    "time_in_force": Field("how long it works: gtc, ioc or fok", "gtc"),
+    "timestamp_ns": Field("when it was made, ns since 1970 UTC", 1_700_000_000_000_000_000),
+    "topic": Field("kind, exchange and symbol", "tick.simulated.BTC/USDT"),
+    "total": Field("everything that is there", "1000.00"),
+    "total_pnl": Field("realised and unrealised profit less fees, quote units", "-11.55"),
+    "trade_count": Field("trades in the interval", 12),
+    "trade_id": Field("the venue's name of the trade", "3735693016"),
+    "trading_days": Field("days with at least one trade", 4),
+    "trigger_price": Field("price that made the strategy decide, quote units", 60_000.25),
+    "trigger_timestamp_ns": Field("time of the tick that made it decide, ns since 1970 UTC", 1_699_999_999_999_900_000),
+    "turns": Field("passes of the main loop in this life", 1_000),
+    "unit": Field("what the value is in", "ratio"),
+    "unrealised_pnl": Field("profit if all were closed at the mark price, quote units", "1.25"),
+    "until_ns": Field("end of the time it covers, ns since 1970 UTC", 1_700_000_000_000_000_000),
+    "update_id": Field("number of the last change that is in it", 42),
+    "user_id": Field("the user", "user-9"),
+    "value": Field("the figure", "1.75"),
+    "values": Field("newest state of each topic"),
+    "venue_order_id": Field("the venue's name of the order", "sim-17"),
+    "volume": Field("size of the newest trade, base units", 0.125),
+}
+OWN_FIELDS: dict[str, dict[str, Field]] = {
+    "Bar": {"volume": Field("traded in the interval, base units", 12.5)},
+    "AlertTriggered": {"code": Field("what it is, in UPPER_CASE", "EXPOSURE_NEAR_LIMIT")},
+    "AmendRequested": {"quantity": Field("the new total, fills included, base units", "0.010")},
+    "BreakerClosed": {"peer": Field("name of the other side", "exchange")},
+    "BreakerOpened": {"peer": Field("name of the other side", "exchange")},
+    "ChallengeFailed": {"code": Field("the rule that ended it, in UPPER_CASE", "DRAWDOWN_LIMIT")},
+    "ConnectionChanged": {"state": Field("connected, lost or ended", "ended")},
+    "ControlRequested": {
+        "action": Field("what to do", "halt"),
+        "reason": Field("why, in a person's words", "PRICE_OFF_TICK"),
+    },
+    "ErrorRaised": {"code": Field("what failed, in UPPER_CASE", "DISK_FULL")},
+    "EvaluationStatusChanged": {"status": Field("where it stands from here on", "failed")},
+    "LimitBreached": {
+        "code": Field("the limit, in UPPER_CASE", "DAILY_LOSS_LIMIT"),
+        "state": Field("what the scope may do from here on", "halted"),
+    },
+    "MessageDeadLettered": {"code": Field("why it was given up, in UPPER_CASE", "HANDLER_FAILED")},
+    "PortfolioValued": {"cash": Field("what is there without the positions", "9400.00")},
+    "ReplaceOrder": {"quantity": Field("the new total, fills included, base units", "0.010")},
+    "RuleViolated": {"code": Field("the rule, in UPPER_CASE", "DAILY_LOSS_LIMIT")},
+    "ScopeState": {
+        "reason": Field("why, in a person's words", "PRICE_OFF_TICK"),
+        "state": Field("what the scope may do", "halted"),
+    },
+    "SessionExpired": {"reason": Field("why, as an UPPER_CASE code", "IDLE_TOO_LONG")},
+    "PermissionRevoked": {"reason": Field("why, as an UPPER_CASE code", "ROLE_CHANGED")},
+    "Ticks": {
+        "count": Field("how many ticks it holds", 2),
+        "data": Field("the ticks, 72 bytes each: `TICK_DTYPE`", base64.b64encode(RECORDS).decode()),
+    },
+    "Trade": {"price": Field("quote units for one base unit", 60_000.25), "quantity": Field("base units", 0.125)},
+    "TradingHalted": {"reason": Field("why, in a person's words", "news in five minutes")},
+    "TradingResumed": {"reason": Field("why, in a person's words", "news are out")},
+    "TradingStateChanged": {
+        "reason": Field("why, in a person's words", "PRICE_OFF_TICK"),
+        "state": Field("what the scope may do from here on", "reducing"),
+    },
+}
+
+
+def field_of(type_name: str, field_name: str) -> Field:
+    """What a field means in a type, given by its class name.
+
+    Raises:
+        KeyError: No type has a field of that name.
+    """
+    return OWN_FIELDS.get(type_name, {}).get(field_name) or FIELDS[field_name]
