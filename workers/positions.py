@@ -16,7 +16,7 @@ from common.events.base import Message
 from common.events.trading import OrderEvent, PositionEvent
 from common.events.venue import ExecutionReported, ExecutionType
 from common.history import Recorded
-from common.money import plain
+from common.money import EXACT, ZERO, plain
 from workers.sqlite_model import FOLDER, ModelFile
 
 MODEL_NAME = "positions.sqlite"
@@ -121,14 +121,14 @@ def _apply_event(connection: sqlite3.Connection, event: Message, seq: int) -> No
 
 
 def _apply_execution(connection: sqlite3.Connection, report: ExecutionReported, seq: int) -> None:
-    price, fee = report.price or Decimal(0), report.fee or Decimal(0)
+    price, fee = report.price or ZERO, report.fee or ZERO
     match report.execution_type:
         case ExecutionType.TRADE:
             connection.execute(
                 _TRADE,
                 [
                     report.execution_number, report.side, plain(report.quantity), plain(price),
-                    plain(report.quantity * price), plain(fee), report.liquidity, report.timestamp_ns, seq,
+                    plain(EXACT.multiply(report.quantity, price)), plain(fee), report.liquidity, report.timestamp_ns, seq,
                     report.client_order_id,
                 ],
             )  # fmt: skip
@@ -141,7 +141,7 @@ def _apply_execution(connection: sqlite3.Connection, report: ExecutionReported, 
                 "SELECT quantity FROM trades WHERE execution_number = ?", [report.corrects]
             ).fetchone()
             if row is not None:
-                notional = plain(Decimal(row[0]) * price)
+                notional = plain(EXACT.multiply(Decimal(row[0]), price))
                 connection.execute(
                     "UPDATE trades SET state = 'corrected', price = ?, notional = ?, fee = ?, seq = ? "
                     "WHERE execution_number = ?",
