@@ -144,15 +144,15 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_entries(connection: sqlite3.Connection) -> Iterator[tuple[int, Entry]]:
-    """Number and entry of every row, in order.
+def read_entries(connection: sqlite3.Connection, after_seq: int = 0) -> Iterator[tuple[int, Entry]]:
+    """Number and entry of every row behind a number, in order.
 
     Raises:
         FatalError: An entry cannot be read; the message names its number.
     """
-    seq = 0
+    seq = after_seq
     try:
-        for seq, body in connection.execute("SELECT seq, body FROM entries ORDER BY seq"):
+        for seq, body in connection.execute("SELECT seq, body FROM entries WHERE seq > ? ORDER BY seq", [after_seq]):
             yield seq, _decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
         raise FatalError(f"journal entry {seq}: expected a known entry, {error}") from error

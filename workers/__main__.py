@@ -13,7 +13,11 @@ from workers.service import WorkersService
 
 @click.command(cls=Command)
 @click.option(
-    "--rebuild", "rebuild", multiple=True, metavar="NAME", help="Build a read model anew, from the first fact; repeat it."
+    "--rebuild",
+    "rebuild",
+    multiple=True,
+    metavar="NAME",
+    help="Build a read model anew, from the first fact; repeat it.",
 )
 @run_options
 def workers(
@@ -26,9 +30,7 @@ def workers(
     """
     config = load_config(config_path, run_dir, assignments)
     section = config.section("workers", WorkersConfig)
-    sys.exit(
-        run_process("workers", "workers", config, lambda process: WorkersService(process, section, rebuild))
-    )
+    sys.exit(run_process("workers", "workers", config, lambda process: WorkersService(process, section, rebuild)))
 
 
 if __name__ == "__main__":

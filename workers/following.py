@@ -23,7 +23,7 @@ async def follow(
     """
     history = open_history(projector.history, context.state_directory)
     try:
-        if projector.last_seq() > await asyncio.to_thread(history.last_seq):
+        if projector.last_seq() > history.last_seq():
             context.log.warning("read_model_ahead_of_history", worker=projector.worker_name)
             await projector.reset()
         while True:
@@ -37,11 +37,11 @@ async def _apply_some(
     projector: Projector, context: WorkerContext, history: History, on_behind: Callable[[int], object]
 ) -> bool:
     position = projector.last_seq()
-    facts = await asyncio.to_thread(history.read, position, projector.batch_facts_max)
+    facts = history.read(position, projector.batch_facts_max)
     if facts and facts[0].seq <= position:
         raise FatalError(f"history {projector.history}: expected facts behind {position}, was {facts[0].seq}")
     if facts:
         await projector.apply(facts, context)
-    behind = await asyncio.to_thread(history.last_seq) - projector.last_seq()
+    behind = history.last_seq() - projector.last_seq()
     on_behind(max(behind, 0))
     return len(facts) == projector.batch_facts_max

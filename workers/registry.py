@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import enum
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
 
 import msgspec
 
@@ -52,6 +53,7 @@ class _Life:
         self.detail = ""
         self.restarts = 0
         self.behind: int | None = None
+        self.is_rebuilt = False
         self.subscription: Subscription | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -67,7 +69,7 @@ class WorkerRegistry:
         self._lives: dict[str, _Life] = {}
         self._is_started = False
 
-    async def __aenter__(self) -> "WorkerRegistry":
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 
@@ -99,6 +101,10 @@ class WorkerRegistry:
     async def unregister(self, name: str) -> None:
         """End a worker and forget it; what waited for it goes to the others of its group."""
         await self._end(self._lives.pop(name))
+
+    def rebuild(self, name: str) -> None:
+        """Have a projector forget everything at its start, to be built again from the first fact."""
+        self._lives[name].is_rebuilt = True
 
     def start(self) -> None:
         """Start all that are registered, and each that will be."""
@@ -136,7 +142,7 @@ class WorkerRegistry:
                 await self._work(life, context)
                 return
             except Exception as error:  # noqa: BLE001  # a guest's code: whatever it raises ends this life, no other
-                life.state, life.detail = WorkerState.RESTARTING, f"{type(error).__name__}: {error}"[:300]
+                life.state, life.detail = WorkerState.RESTARTING, _reason(error)
                 context.log.warning("worker_failed", worker=life.name, reason=life.detail, pause_ms=pause_ms)
             await self._rest(life)
             if life.restarts and context.clock.monotonic_ns() - started_ns > 10 * pause_ms * NS_PER_MS:
@@ -156,6 +162,9 @@ class WorkerRegistry:
             def tell(behind: int) -> None:
                 life.behind = behind
 
+            if life.is_rebuilt:
+                await worker.reset()
+                life.is_rebuilt = False
             interval_s = self._config.history_interval_ms / 1_000
             await self._beside_health(life, follow(worker, context, interval_s, tell))
 
@@ -203,7 +212,7 @@ class WorkerRegistry:
         try:
             await life.worker.stop()
         except Exception as error:  # noqa: BLE001  # a guest's code
-            self._log.warning("worker_stop_failed", worker=life.name, reason=f"{type(error).__name__}: {error}"[:300])
+            self._log.warning("worker_stop_failed", worker=life.name, reason=_reason(error))
 
     async def _end(self, life: _Life) -> None:
         if life.task is not None:
@@ -216,6 +225,13 @@ class WorkerRegistry:
 
 class UnhealthyError(Exception):
     """A worker says that it is not well."""
+
+
+def _reason(error: BaseException) -> str:
+    """What a person needs to know of a failure; of several at once the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 async def _awaited(work: Awaitable[None]) -> None:

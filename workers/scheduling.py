@@ -46,7 +46,9 @@ def read_schedule(line: str) -> CronTrigger:
     try:
         return CronTrigger.from_crontab(line, timezone=UTC)
     except ValueError as error:
-        raise ConfigError(f"schedule {line!r}: expected minute hour day month weekday, as in crontab; {error}") from error
+        raise ConfigError(
+            f"schedule {line!r}: expected minute hour day month weekday, as in crontab; {error}"
+        ) from error
 
 
 def next_due(trigger: CronTrigger, after: datetime) -> datetime:

@@ -7,13 +7,13 @@ from typing import cast
 
 from common.bus import Bus
 from common.bus.dead_letters import FOLDER, DeadLetters
-from common.bus.worker import Worker, WorkerContext
+from common.bus.worker import Projector, Worker, WorkerContext
 from common.bus.zeromq import ZeroMQLink
 from common.errors import ConfigError
 from common.events.risk import ControlAction
 from common.metrics import Latency
 from common.process import Process
-from common.sockets.control import ask_in_time, make_request
+from common.sockets.control import ask, make_request
 from workers.config import WorkersConfig
 from workers.registry import WorkerRegistry
 
@@ -33,6 +33,10 @@ class WorkersService:
         self._process = process
         self._config = config
         self._makers = {name: load_worker(name) for name in config.enabled}
+        for name in rebuild:
+            if not issubclass(self._makers.get(name, Worker), Projector):
+                known = [name for name, maker in self._makers.items() if issubclass(maker, Projector)]
+                raise ConfigError(f"--rebuild {name!r}: expected a read model that is enabled: {', '.join(known)}")
         self._rebuild = rebuild
         self._loop = asyncio.new_event_loop()
         self._stopping: asyncio.Task[None] | None = None
@@ -113,6 +117,8 @@ class WorkersService:
 
     async def _start(self) -> None:
         await self._bus.open()
+        for name in self._rebuild:
+            self._registry.rebuild(name)
         self._registry.start()
 
     async def _stop(self) -> None:
@@ -137,7 +143,7 @@ class WorkersService:
     async def _halt(self, scope: str, by: str, reason: str) -> str | None:
         """Have the executor stop trading; gives back why it was refused."""
         request = make_request(ControlAction.HALT, scope, by, reason)
-        answer = await ask_in_time(self._process.config, request)
+        answer = await asyncio.to_thread(ask, self._process.config, request)
         return None if answer.is_done else f"{answer.reason}: {answer.detail}"
 
 
@@ -149,7 +155,9 @@ def load_worker(name: str) -> type[Worker]:
     """
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT)}
     if name not in found:
-        raise ConfigError(f"worker {name!r}: expected one of {', '.join(sorted(found)) or 'none'}; correct [workers] enabled")
+        raise ConfigError(
+            f"worker {name!r}: expected one of {', '.join(sorted(found)) or 'none'}; correct [workers] enabled"
+        )
     loaded = found[name].load()
     if not (isinstance(loaded, type) and issubclass(loaded, Worker)):
         raise ConfigError(f"worker {name!r}: expected a class below common.bus.worker.Worker, was {loaded!r}")

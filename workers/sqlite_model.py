@@ -31,7 +31,9 @@ class ModelFile:
             if self.connection.execute("PRAGMA user_version").fetchone()[0] != version:
                 self.reset()
         except sqlite3.Error as error:
-            raise FatalError(f"read model {path}: expected a SQLite file, {error}; remove it, it is built anew") from error
+            raise FatalError(
+                f"read model {path}: expected a SQLite file, {error}; remove it, it is built anew"
+            ) from error
 
     @property
     def seq(self) -> int:
@@ -92,6 +94,8 @@ def open_model(path: Path, version: int) -> Iterator[sqlite3.Connection]:
             )
         yield connection
     except sqlite3.Error as error:
-        raise NotReadyError(f"read model {path}: expected a readable file, {error}; remove it, it is built anew") from error
+        raise NotReadyError(
+            f"read model {path}: expected a readable file, {error}; remove it, it is built anew"
+        ) from error
     finally:
         connection.close()

@@ -108,7 +108,7 @@ class Projector(Worker):
     """Keeps a read model: applies each fact once, in order, and writes the number of the last with the model."""
 
     history: str = "executor"  # whose facts, by the entry point `tickpulse.histories`
-    batch_facts_max = 500
+    batch_facts_max = 100  # some 5 ms of the loop that all workers share
 
     @abstractmethod
     def last_seq(self) -> int:
