@@ -8,7 +8,7 @@ from common.bus.config import BusConfig
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
-SHIPPED = ("positions", "audit")
+SHIPPED = ("positions", "audit", "risk_monitor", "notifications")
 
 
 class WorkersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

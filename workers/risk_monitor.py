@@ -6,18 +6,19 @@ Off the hot path and independent of the executor's own limits: another pair of e
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from common.bus.worker import EventWorker, WorkerContext
 from common.clock import NS_PER_MS
-from common.errors import ConfigError, NotReadyError
+from common.errors import NotReadyError
 from common.events.base import DRAFT, Event
 from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
 from common.events.risk import AlertTriggered, ScoreUpdated, Severity
 from common.run_directory import replace_file
+from workers.options import read_options
 from workers.positions import SCHEMA_VERSION, path_of
 from workers.sqlite_model import open_model
 from workers.valuation import (
@@ -36,7 +37,6 @@ from workers.valuation import (
 STATE_NAME = "risk-monitor.json"
 ALL = "all"
 LIMIT_SHARE = 100
-Options = TypeVar("Options")
 
 
 class RiskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,18 +151,6 @@ def read_holdings(state_directory: Path, currency: str) -> list[Holding]:
     with open_model(path_of(state_directory), SCHEMA_VERSION) as connection:
         rows = connection.execute("SELECT * FROM positions").fetchall()
     return [_holding(row) for row in rows if quote_currency(row["symbol"]) == currency]
-
-
-def read_options(context: WorkerContext, kind: type[Options]) -> Options:
-    """A worker's table of the config as its type.
-
-    Raises:
-        ConfigError: A key is unknown or a value has another type.
-    """
-    try:
-        return msgspec.convert(dict(context.options), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"[workers.options] of a worker: {error}") from error
 
 
 def _holding(row: sqlite3.Row) -> Holding:
