@@ -41,7 +41,15 @@ from executor.entries import (
     SignalDenied,
     TradingStateMoved,
 )
-from executor.events import PositionKey, held_position, open_order, order_event, position_event
+from executor.events import (
+    PositionKey,
+    held_position,
+    open_order,
+    order_event,
+    position_event,
+    stop_events,
+    trade_event,
+)
 from executor.exposure import Exposure
 from executor.orders import IllegalMoveError, Move, Order, Replacement
 from executor.positions import Position
@@ -252,7 +260,7 @@ class Book:
     def _on_state_moved(self, entry: TradingStateMoved) -> list[Message]:
         if entry.state is TradingState.ACTIVE:
             self.exposure.count_anew(entry.scope, entry.timestamp_ns)
-        return [self.kill_switch.apply(entry)]
+        return [self.kill_switch.apply(entry), *stop_events(entry)]
 
     # Exchange
 
@@ -313,7 +321,8 @@ class Book:
         self._fills[report.execution_number] = fill
         # The position first: told of the order's end while it still looks flat, a strategy would buy a second time.
         position = self._fill_position(order, fill, entry)
-        return [position, *self._after_word(filled, entry.timestamp_ns, report)]
+        trade = trade_event(order, fill.price, fill.fee, entry)
+        return [trade, position, *self._after_word(filled, entry.timestamp_ns, report)]
 
     def _on_replaced(self, order: Order, entry: ExecutionTaken) -> list[Message]:
         report, replacement = entry.report, order.replacement
@@ -358,7 +367,7 @@ class Book:
         after = before.after_fill(fill.side, fill.quantity, fill.price, fill.fee)
         self.positions[key] = after
         self.exposure.on_position(key, before, after, entry.mark_price or fill.price, entry.timestamp_ns)
-        return position_event(key, before, after, entry)
+        return position_event(signal, before, after, entry)
 
     def _after_word(self, order: Order, now_ns: int, report: ExecutionReported | None = None) -> list[Message]:
         """Keep an order that the exchange has told of; a cancel that waited for that is requested now."""

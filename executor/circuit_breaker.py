@@ -7,21 +7,23 @@ one request as a probe: its answer closes the circuit, its silence opens it agai
 from collections.abc import Callable
 
 from common.clock import NS_PER_MS
-from common.events.base import DRAFT
+from common.events.base import DRAFT, Message
 from common.events.risk import AlarmRaised, CircuitState, Severity
+from common.events.system import BreakerClosed, BreakerOpened
 from executor.config import CircuitConfig
 
 # The reason of a signal that is denied, or of an order that waits, while the circuit is not closed.
 CIRCUIT_OPEN = "CIRCUIT_OPEN"
 CIRCUIT_HALF_OPEN = "CIRCUIT_HALF_OPEN"
 CIRCUIT_CLOSED = "CIRCUIT_CLOSED"
+OWNER = "executor"
 PEER = "exchange"
 
 
 class CircuitBreaker:
     """Counts silences, and says an alarm on each change."""
 
-    def __init__(self, config: CircuitConfig, publish: Callable[[AlarmRaised], object]) -> None:
+    def __init__(self, config: CircuitConfig, publish: Callable[[Message], object]) -> None:
         """Begin closed: a new life has no reason yet to distrust the exchange gateway."""
         self._config = config
         self._publish = publish
@@ -58,6 +60,7 @@ class CircuitBreaker:
             self._is_probe_out = False
             self._pause_ns = self._config.pause_ms * NS_PER_MS
             self._move(CircuitState.CLOSED, now_ns, "the probe was answered")
+            self._publish(BreakerClosed(**DRAFT, timestamp_ns=now_ns, owner=OWNER, peer=PEER))
 
     def on_unanswered(self, now_ns: int) -> None:
         """A request had no answer in time."""
@@ -80,6 +83,16 @@ class CircuitBreaker:
         pause_ms = self._pause_ns // NS_PER_MS
         detail = f"{self._unanswered_count} requests in a row had no answer; next try in {pause_ms} ms"
         self._move(CircuitState.OPEN, now_ns, detail)
+        self._publish(
+            BreakerOpened(
+                **DRAFT,
+                timestamp_ns=now_ns,
+                owner=OWNER,
+                peer=PEER,
+                failures=self._unanswered_count,
+                pause_ns=self._pause_ns,
+            )
+        )
 
     def _move(self, state: CircuitState, now_ns: int, detail: str) -> None:
         self._state = state

@@ -1,6 +1,9 @@
 """The events that tell of orders and positions, written from what the book knows."""
 
-from common.events.base import DRAFT
+from decimal import Decimal
+
+from common.events.base import DRAFT, Message
+from common.events.risk import LimitBreached, TradingHalted, TradingResumed, TradingState
 from common.events.trading import (
     HeldPosition,
     OpenOrder,
@@ -22,9 +25,12 @@ from common.events.trading import (
     PositionEvent,
     PositionModified,
     PositionOpened,
+    Signal,
+    TradeExecuted,
 )
 from common.events.venue import ExecutionReported, ExecutionType
-from executor.entries import ExecutionTaken
+from common.money import EXACT
+from executor.entries import ExecutionTaken, TradingStateMoved
 from executor.orders import Order
 from executor.positions import Position
 
@@ -85,9 +91,55 @@ def order_event(
     )
 
 
-def position_event(key: PositionKey, before: Position, after: Position, entry: ExecutionTaken) -> PositionEvent:
-    """The event that tells of a position after a fill."""
-    strategy, exchange, symbol = key
+def trade_event(order: Order, price: Decimal, fee: Decimal, entry: ExecutionTaken) -> TradeExecuted:
+    """The event that tells of a fill alone."""
+    signal, report = order.signal, entry.report
+    return TradeExecuted(
+        **DRAFT,
+        timestamp_ns=entry.timestamp_ns,
+        exchange=signal.exchange,
+        symbol=signal.symbol,
+        strategy=signal.strategy,
+        signal_id=signal.signal_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=report.venue_order_id,
+        execution_number=report.execution_number,
+        side=signal.action,
+        quantity=report.quantity,
+        price=price,
+        notional=EXACT.multiply(report.quantity, price),
+        fee=fee,
+        liquidity=report.liquidity,
+        cause_id=signal.cause_id,
+        correlation_id=signal.correlation_id,
+    )
+
+
+def stop_events(entry: TradingStateMoved) -> list[Message]:
+    """What a move of the kill switch means, beside the move: a broken limit, a halt, or the end of one."""
+    events: list[Message] = []
+    mover, _, code = entry.by.partition(":")
+    if mover == "limit":
+        events.append(
+            LimitBreached(
+                **DRAFT,
+                timestamp_ns=entry.timestamp_ns,
+                scope=entry.scope,
+                code=code,
+                state=entry.state,
+                detail=entry.reason,
+            )
+        )
+    if entry.state is not TradingState.REDUCING:
+        event_type = TradingHalted if entry.state is TradingState.HALTED else TradingResumed
+        events.append(
+            event_type(**DRAFT, timestamp_ns=entry.timestamp_ns, scope=entry.scope, by=entry.by, reason=entry.reason)
+        )
+    return events
+
+
+def position_event(signal: Signal, before: Position, after: Position, entry: ExecutionTaken) -> PositionEvent:
+    """The event that tells of a position after a fill of a signal's order."""
     if not after.quantity:
         event_type: type[PositionEvent] = PositionClosed
     else:
@@ -96,15 +148,17 @@ def position_event(key: PositionKey, before: Position, after: Position, entry: E
     return event_type(
         **DRAFT,
         timestamp_ns=entry.timestamp_ns,
-        exchange=exchange,
-        symbol=symbol,
-        strategy=strategy,
+        exchange=signal.exchange,
+        symbol=signal.symbol,
+        strategy=signal.strategy,
         quantity=after.quantity,
         entry_price=after.entry_price,
         mark_price=entry.mark_price if after.quantity else None,
         realised_pnl=after.realised_pnl,
         unrealised_pnl=after.unrealised_pnl(entry.mark_price),
         fees=after.fees,
+        cause_id=signal.cause_id,
+        correlation_id=signal.correlation_id,
     )
 
 

@@ -23,6 +23,7 @@ ROOT_FILES = {
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "DECISIONS.md",
+    "EVENTS.md",
     "README.md",
     "pyproject.toml",
     "supervisord.conf",

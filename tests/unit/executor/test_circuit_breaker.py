@@ -1,7 +1,9 @@
 """The circuit between executor and exchange gateway: when it opens, how long, and what closes it."""
 
 from common.clock import NS_PER_MS
+from common.events.base import DRAFT, Message
 from common.events.risk import AlarmRaised, CircuitState, Severity
+from common.events.system import BreakerClosed, BreakerOpened
 from executor.circuit_breaker import CircuitBreaker
 from executor.config import CircuitConfig
 
@@ -9,11 +11,16 @@ CONFIG = CircuitConfig(failures_max=3, pause_ms=100, pause_ms_max=350)
 
 
 class Bench:
-    """A breaker, and the alarms that it gave."""
+    """A breaker, and what it told."""
 
     def __init__(self) -> None:
-        self.alarms: list[AlarmRaised] = []
-        self.breaker = CircuitBreaker(CONFIG, self.alarms.append)
+        self.told: list[Message] = []
+        self.breaker = CircuitBreaker(CONFIG, self.told.append)
+
+    @property
+    def alarms(self) -> list[AlarmRaised]:
+        """What it told the people on call."""
+        return [message for message in self.told if isinstance(message, AlarmRaised)]
 
     @property
     def codes(self) -> list[str]:
@@ -154,3 +161,18 @@ def test_word_from_before_changes_nothing_while_open() -> None:
     assert bench.breaker.state is CircuitState.OPEN
     assert bench.breaker.next_change_ns() == 100 * NS_PER_MS
     assert bench.codes == ["CIRCUIT_OPEN"]
+
+
+def test_opening_and_closing_are_events_for_programs() -> None:
+    """Who is left alone, for how long and after how many failures; a probe changes neither."""
+    bench = Bench()
+    bench.open()
+    bench.may_send(100)
+
+    bench.breaker.on_answer(110 * NS_PER_MS)
+
+    pause_ns = 100 * NS_PER_MS
+    assert [message for message in bench.told if not isinstance(message, AlarmRaised)] == [
+        BreakerOpened(**DRAFT, timestamp_ns=0, owner="executor", peer="exchange", failures=3, pause_ns=pause_ns),
+        BreakerClosed(**DRAFT, timestamp_ns=110 * NS_PER_MS, owner="executor", peer="exchange"),
+    ]

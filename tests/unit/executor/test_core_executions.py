@@ -25,6 +25,7 @@ from common.events.trading import (
     PositionEvent,
     PositionModified,
     PositionOpened,
+    TradeExecuted,
 )
 from common.events.venue import ExecutionType, ResendExecutions, SubmitOrder
 from common.money import plain
@@ -45,7 +46,7 @@ def test_fill_is_recorded_then_told_with_the_position_it_made() -> None:
 
     harness.fill(quantity="0.4", price="100")
 
-    assert harness.story == ["ExecutionTaken", "PositionOpened", "OrderPartiallyFilled"]
+    assert harness.story == ["ExecutionTaken", "TradeExecuted", "PositionOpened", "OrderPartiallyFilled"]
     assert (str(harness.order().filled_quantity), str(harness.position().quantity)) == ("0.4", "0.4")
 
 
@@ -62,6 +63,28 @@ def test_event_of_a_fill_tells_the_fill_and_where_the_order_stands() -> None:
     assert (str(partial.last_quantity), str(partial.last_price), str(partial.fee)) == ("0.4", "100", "0.02")
     assert (filled.execution_number, filled.liquidity, str(filled.fee)) == (2, "maker", "-0.01")
     assert (filled.filled_quantity, f"{filled.average_price:.4f}") == (1, "99.4000")
+
+
+def test_trade_is_told_alone_with_its_cause() -> None:
+    """What a ledger needs, to the last digit, and the way back to the tick."""
+    harness = ExecutorHarness()
+    harness.have_working(cause_id="gateway:1:tick.simulated.BTC/USDT:7", correlation_id="root")
+
+    harness.fill(quantity="0.4", price="100.05", fee="-0.01", liquidity="maker")
+
+    [trade] = harness.events_of(TradeExecuted)
+    [position] = harness.events_of(PositionOpened)
+    assert [str(amount) for amount in (trade.quantity, trade.price, trade.notional, trade.fee)] == [
+        "0.4",
+        "100.05",
+        "40.020",
+        "-0.01",
+    ]
+    assert (trade.execution_number, trade.side, trade.liquidity) == (1, "buy", "maker")
+    assert trade.client_order_id == harness.order().client_order_id
+    assert {(event.cause_id, event.correlation_id) for event in (trade, position)} == {
+        ("gateway:1:tick.simulated.BTC/USDT:7", "root")
+    }
 
 
 def test_positions_open_change_close_and_cross_with_an_event_each() -> None:

@@ -14,7 +14,9 @@ from common.events.risk import (
     ControlAction,
     ControlAnswered,
     ControlRequested,
+    LimitBreached,
     MarginCalled,
+    TradingHalted,
     TradingState,
     TradingStateChanged,
 )
@@ -53,7 +55,7 @@ def test_halt_is_durable_and_told_before_orders_are_taken_back() -> None:
 
     answer = command(harness, "halt")
 
-    assert harness.story[:2] == ["TradingStateMoved", "TradingStateChanged"]
+    assert harness.story[:3] == ["TradingStateMoved", "TradingStateChanged", "TradingHalted"]
     assert [type(request) for request in harness.sent] == [CancelAllOrders]
     assert len(harness.entries_of(CancelIntended)) == 2
     assert (answer.is_done, answer.orders_cancelling, answer.scopes[0].state) == (True, 2, TradingState.HALTED)
@@ -188,6 +190,10 @@ def test_loss_beyond_its_limit_halts_its_strategy_and_takes_its_orders_back() ->
     ]
     assert harness.order("s-2").is_cancel_wanted
     assert [alarm.code for alarm in harness.events_of(AlarmRaised)] == ["TRADING_STOPPED"]
+    [breach], [halt] = harness.events_of(LimitBreached), harness.events_of(TradingHalted)
+    assert (breach.scope, breach.code, breach.state) == ("strategy:momentum", "DAILY_LOSS_LIMIT", TradingState.HALTED)
+    assert breach.detail == halt.reason == "loss since midnight UTC: expected up to 5, was 10.04"
+    assert (halt.scope, halt.by) == ("strategy:momentum", "limit:DAILY_LOSS_LIMIT")
 
 
 def test_margin_call_reduces_and_is_told_once() -> None:
@@ -208,6 +214,27 @@ def test_margin_call_reduces_and_is_told_once() -> None:
     calls = [(call.currency, call.balance) for call in harness.events_of(MarginCalled)]
     assert calls == [("USDT", Decimal("99.98"))]
     assert [event.state for event in harness.events_of(TradingStateChanged)] == [TradingState.REDUCING]
+    assert [breach.code for breach in harness.events_of(LimitBreached)] == ["MARGIN_CALL"]
+    assert harness.events_of(TradingHalted) == []
+
+
+def test_each_move_of_the_switch_tells_what_it_means() -> None:
+    """Reducing is neither a halt nor the end of one; a person's halt breaks no limit."""
+    harness = ExecutorHarness()
+    harness.recover()
+
+    for action in ("reduce", "halt", "resume"):
+        command(harness, action, scope="strategy:momentum")
+
+    told = [event for event in harness.events if type(event).__module__ == "common.events.risk"]
+    assert [type(event).__name__ for event in told] == [
+        "TradingStateChanged",
+        "TradingStateChanged",
+        "TradingHalted",
+        "TradingStateChanged",
+        "TradingResumed",
+    ]
+    assert {event.topic().partition(".executor.")[2] for event in told} == {"strategy:momentum"}
 
 
 def test_account_that_differs_halts_everything() -> None:
