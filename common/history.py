@@ -1,7 +1,7 @@
 """A complete, numbered past: what a process knows it by, told as events to whoever builds a read model of it.
 
-A channel may lose a message and a reader may sleep; a history has all of it. Who owns one names it under the entry point
-`tickpulse.histories`; so a worker reads the executor's without importing the executor.
+A channel may lose a message and a reader may sleep; a history has all of it. Who owns one names it under the entry
+point `tickpulse.histories`; so a worker reads the executor's without importing the executor.
 """
 
 from collections.abc import Sequence

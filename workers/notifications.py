@@ -90,6 +90,7 @@ class Notifications(EventWorker):
         self._options = check_options(read_options(context, NotificationOptions))
         self._patterns = {rule.name: [TopicPattern(topic) for topic in rule.topics] for rule in self._options.rules}
         self._limits = {rule.name: RateLimit(rule.per_minute_max) for rule in self._options.rules}
+        self.interests = tuple(dict.fromkeys(topic for rule in self._options.rules for topic in rule.topics))
         self._path = context.state_directory.parent / "logs" / LOG_NAME
         self._path.parent.mkdir(exist_ok=True)
         self._client = httpx.AsyncClient(timeout=self._options.webhook_timeout_s)
@@ -177,6 +178,6 @@ def check_options(options: NotificationOptions) -> NotificationOptions:
             raise ConfigError(f"notification rule {rule.name!r}: {error}") from error
         if "webhook" in rule.to and not (options.webhook_url or "").startswith(("http://", "https://")):
             raise ConfigError(
-                f"notification rule {rule.name!r}: expected webhook_url = \"https://...\", was {options.webhook_url!r}"
+                f'notification rule {rule.name!r}: expected webhook_url = "https://...", was {options.webhook_url!r}'
             )
     return options

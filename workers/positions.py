@@ -99,8 +99,9 @@ def _apply_event(connection: sqlite3.Connection, event: Message, seq: int) -> No
         connection.execute(
             _ORDER,
             [
-                event.client_order_id, event.signal_id, event.strategy, event.exchange, event.symbol, event.status.value,
-                event.side, event.order_type, event.time_in_force, plain(event.quantity), _plain(event.limit_price),
+                event.client_order_id, event.signal_id, event.strategy, event.exchange, event.symbol,
+                event.status.value, event.side, event.order_type, event.time_in_force, plain(event.quantity),
+                _plain(event.limit_price),
                 plain(event.filled_quantity), _plain(event.average_price), event.venue_order_id, event.reason,
                 event.timestamp_ns, event.timestamp_ns, seq,
             ],
@@ -128,8 +129,8 @@ def _apply_execution(connection: sqlite3.Connection, report: ExecutionReported, 
                 _TRADE,
                 [
                     report.execution_number, report.side, plain(report.quantity), plain(price),
-                    plain(EXACT.multiply(report.quantity, price)), plain(fee), report.liquidity, report.timestamp_ns, seq,
-                    report.client_order_id,
+                    plain(EXACT.multiply(report.quantity, price)), plain(fee), report.liquidity, report.timestamp_ns,
+                    seq, report.client_order_id,
                 ],
             )  # fmt: skip
         case ExecutionType.TRADE_CANCEL:

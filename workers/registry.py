@@ -53,6 +53,7 @@ class _Life:
         self.detail = ""
         self.restarts = 0
         self.behind: int | None = None
+        self.looks = 0  # at its history
         self.is_rebuilt = False
         self.subscription: Subscription | None = None
         self.task: asyncio.Task[None] | None = None
@@ -117,6 +118,12 @@ class WorkerRegistry:
         self._is_started = False
         await asyncio.gather(*(self._end(life) for life in self._lives.values()))
 
+    async def catch_up(self) -> None:
+        """Wait until every projector has read its history to the end, as that is now."""
+        looks = {life.name: life.looks for life in self._lives.values() if isinstance(life.worker, Projector)}
+        while any(self._lives[name].looks <= count or self._lives[name].behind for name, count in looks.items()):
+            await asyncio.sleep(self._config.history_interval_ms / 1_000)
+
     def snapshot(self) -> dict[str, WorkerSnapshot]:
         """How all of them are."""
         return {name: _snapshot(life) for name, life in self._lives.items()}
@@ -139,8 +146,7 @@ class WorkerRegistry:
                 await life.worker.start(context)
                 life.state, life.detail = WorkerState.RUNNING, ""
                 started_ns = context.clock.monotonic_ns()
-                await self._work(life, context)
-                return
+                await self._work(life, context)  # ends by an exception only
             except Exception as error:  # noqa: BLE001  # a guest's code: whatever it raises ends this life, no other
                 life.state, life.detail = WorkerState.RESTARTING, _reason(error)
                 context.log.warning("worker_failed", worker=life.name, reason=life.detail, pause_ms=pause_ms)
@@ -161,6 +167,7 @@ class WorkerRegistry:
 
             def tell(behind: int) -> None:
                 life.behind = behind
+                life.looks += 1
 
             if life.is_rebuilt:
                 await worker.reset()

@@ -100,9 +100,7 @@ class RiskMonitor(EventWorker):
         if score == self._score:
             return
         await context.publish(
-            ScoreUpdated(
-                **DRAFT, timestamp_ns=now_ns, scope=ALL, score=score, previous_score=self._score, parts=parts
-            )
+            ScoreUpdated(**DRAFT, timestamp_ns=now_ns, scope=ALL, score=score, previous_score=self._score, parts=parts)
         )
         self._score = score
 

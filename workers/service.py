@@ -1,9 +1,9 @@
 """The host's loop: one asyncio loop inside the turns that every process of ours has."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import cast
 
 from common.bus import Bus
 from common.bus.dead_letters import FOLDER, DeadLetters
@@ -122,6 +122,9 @@ class WorkersService:
         self._registry.start()
 
     async def _stop(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._registry.catch_up()
         await self._bus.drain(DRAIN_S)
         await self._registry.stop()
         await self._bus.close(DRAIN_S)
@@ -161,4 +164,4 @@ def load_worker(name: str) -> type[Worker]:
     loaded = found[name].load()
     if not (isinstance(loaded, type) and issubclass(loaded, Worker)):
         raise ConfigError(f"worker {name!r}: expected a class below common.bus.worker.Worker, was {loaded!r}")
-    return cast("type[Worker]", loaded)
+    return loaded

@@ -62,7 +62,7 @@ class ModelFile:
         ]
         drops = "".join(f'DROP TABLE "{name}"; ' for name in names)
         self.connection.executescript(
-            f"BEGIN; {drops} {self._schema} CREATE TABLE position (seq INTEGER NOT NULL); "
+            f"BEGIN; {drops} {self._schema} CREATE TABLE position (seq INTEGER NOT NULL); "  # noqa: S608  # no values
             f"INSERT INTO position VALUES (0); PRAGMA user_version = {self._version}; COMMIT;"
         )
 
@@ -90,7 +90,8 @@ def open_model(path: Path, version: int) -> Iterator[sqlite3.Connection]:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found != version:
             raise ConfigError(
-                f"read model {path}: expected version {version}, was {found}; start `tickpulse workers`, it is built anew"
+                f"read model {path}: expected version {version}, was {found}; "
+                "start `tickpulse workers`, it is built anew"
             )
         yield connection
     except sqlite3.Error as error:

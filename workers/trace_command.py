@@ -34,7 +34,7 @@ Exit codes: 0 ok, 3 there is no audit yet or it does not know the id, 78 the con
 def trace(
     config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, identifier: str, as_json: bool
 ) -> None:
-    """Show the causal chain of an order: the tick, the signal, the order, its answer, its fills, with the time between."""
+    """Show the causal chain of an order, from tick to fill, with the time between."""
     run_directory = load_config(config_path, run_dir, assignments).run_directory()
     with open_model(path_of(run_directory.file("state", "")), SCHEMA_VERSION) as connection:
         records = find_records(connection, identifier)

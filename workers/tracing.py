@@ -1,4 +1,4 @@
-"""The causal chain of one order out of its audit records: what happened, by whom, how long after the step before. Pure."""
+"""The causal chain of one order out of its audit records: what happened, when and by whom. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple

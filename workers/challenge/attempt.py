@@ -1,6 +1,7 @@
 """One attempt at a challenge: a state that valuations and trades move on, with the events that tell of it. Pure."""
 
 from decimal import Decimal
+from typing import TypedDict
 
 import msgspec
 
@@ -97,7 +98,7 @@ def trade(attempt: Attempt, timestamp_ns: int) -> Attempt:
 
 
 def revalue(attempt: Attempt, terms: ChallengeTerms, equity: Decimal, now_ns: int) -> Outcome:
-    """The portfolio is worth this much now: check every rule. Losses come first: a target reached later is no excuse."""
+    """The portfolio is worth this much now: check every rule. Losses come first."""
     if not attempt.is_running:
         return attempt, []
     day = now_ns // DAY_NS
@@ -143,9 +144,7 @@ def _broken_rule(
     return None
 
 
-def _fail(
-    attempt: Attempt, terms: ChallengeTerms, code: str, limit: Decimal, actual: Decimal, now_ns: int
-) -> Outcome:
+def _fail(attempt: Attempt, terms: ChallengeTerms, code: str, limit: Decimal, actual: Decimal, now_ns: int) -> Outcome:
     failed = msgspec.structs.replace(attempt, status=EvaluationStatus.FAILED, ended_ns=now_ns, failed_by=code)
     unit = "days" if code == TIME_OVER else terms.currency
     detail = f"{code}: limit {limit} {unit}, was {actual}"
@@ -195,7 +194,14 @@ def _pass_phase(attempt: Attempt, terms: ChallengeTerms, now_ns: int) -> Outcome
     return advanced, [metrics, event]
 
 
-def _names(terms: ChallengeTerms, phase: int) -> dict[str, str | int]:
+class _Names(TypedDict):
+    attempt_id: str
+    user_id: str
+    challenge: str
+    phase: int
+
+
+def _names(terms: ChallengeTerms, phase: int) -> _Names:
     return {"attempt_id": terms.attempt_id, "user_id": terms.user_id, "challenge": terms.name, "phase": phase}
 
 

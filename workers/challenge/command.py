@@ -23,7 +23,12 @@ Exit codes: 0 ok, 3 no attempt has begun, 78 the config is wrong.
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @run_options
 def challenge(
-    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, attempt_id: str | None, as_json: bool
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    *,
+    attempt_id: str | None,
+    as_json: bool,
 ) -> None:
     """Show the attempts at a funded-trader challenge: each rule, its limit, what was there; and write their reports."""
     folder = load_config(config_path, run_dir, assignments).run_directory().file("state", FOLDER)
@@ -42,7 +47,8 @@ def challenge(
     pages = [write_report(folder, progress) for progress in found]
     summaries = [summary_of(progress.attempt, progress.terms) for progress in found]
     if as_json:
-        click.echo(json.dumps({"attempts": [{**summary, "report": str(page)} for summary, page in zip(summaries, pages, strict=True)]}, indent=2))  # fmt: skip
+        attempts = [{**summary, "report": str(page)} for summary, page in zip(summaries, pages, strict=True)]
+        click.echo(json.dumps({"attempts": attempts}, indent=2))
         return
     for summary, page in zip(summaries, pages, strict=True):
         ended_by = f" by {summary['failed_by']}" if summary["failed_by"] else ""
