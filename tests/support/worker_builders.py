@@ -1,0 +1,82 @@
+"""What the tests of workers need: a context that collects, facts of a history, a clock that stands still."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.bus.worker import WorkerContext
+from common.clock import NS_PER_S, VirtualClock
+from common.events.base import DRAFT, Event
+from common.events.market import Quote
+from common.events.portfolio import PortfolioValued
+from common.log import get_log
+from executor.book import Book
+from executor.entries import Entry
+from common.history import Recorded
+
+START_NS = 1_700_000_000 * NS_PER_S
+
+
+class Desk:
+    """A worker's context: what it published, whom it had halted, and a clock to move."""
+
+    def __init__(self, state_directory: Path, options: Mapping[str, Any] | None = None) -> None:
+        self.clock = VirtualClock(START_NS)
+        self.published: list[Event] = []
+        self.halts: list[tuple[str, str, str]] = []
+        self.refusal: str | None = None
+        self.context = WorkerContext(
+            publish=self._publish,
+            clock=self.clock,
+            log=get_log(),
+            options=options or {},
+            state_directory=state_directory,
+            halt=self._halt,
+        )
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """What was published of one class."""
+        return [event for event in self.published if isinstance(event, kind)]
+
+    async def _publish(self, event: Event) -> None:
+        self.published.append(event)
+
+    async def _halt(self, scope: str, by: str, reason: str) -> str | None:
+        self.halts.append((scope, by, reason))
+        return self.refusal
+
+
+def facts_of(entries: list[Entry]) -> list[Recorded]:
+    """What the executor's history tells of these entries."""
+    book = Book()
+    return [
+        Recorded(
+            seq=seq,
+            timestamp_ns=entry.timestamp_ns,
+            kind=str(type(entry).__struct_config__.tag),
+            body=msgspec.to_builtins(entry),
+            events=book.apply(entry),
+        )
+        for seq, entry in enumerate(entries, 1)
+    ]
+
+
+def make_quote(mid: float = 100.0, *, symbol: str = "BTC/USDT", exchange: str = "simulated", seq: int = 1) -> Quote:
+    """A quote with a spread of 0.02."""
+    return Quote(
+        source="gateway", epoch=1, seq=seq, timestamp_ns=START_NS, exchange=exchange, symbol=symbol,
+        bid=mid - 0.01, ask=mid + 0.01,
+    )  # fmt: skip
+
+
+def make_value(equity: str, *, at_s: float = 0.0, starting: str = "1000") -> PortfolioValued:
+    """What the risk monitor says, so many seconds after the start: all profit is realised."""
+    profit = Decimal(equity) - Decimal(starting)
+    return PortfolioValued(
+        **DRAFT, timestamp_ns=START_NS + int(at_s * NS_PER_S), scope="all", currency="USDT", equity=Decimal(equity),
+        cash=Decimal(equity), gross_value=Decimal(0), net_value=Decimal(0), realised_pnl=profit,
+        unrealised_pnl=Decimal(0), fees=Decimal(0),
+    )  # fmt: skip
