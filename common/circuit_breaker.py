@@ -58,7 +58,7 @@ class CircuitBreaker:
         return self._state
 
     def may_pass(self, now_ns: int) -> bool:
-        """Tell whether one more may be tried now. While half open the first one that asks is the probe, and no other."""
+        """Tell whether one more may be tried now. While half open the first that asks is the probe, no other."""
         if self._state is CircuitState.OPEN and now_ns >= self._opens_ns:
             self._move(CircuitState.HALF_OPEN, now_ns, "the pause is over: one is a probe")
         if self._state is not CircuitState.HALF_OPEN:

@@ -60,3 +60,33 @@ class FaultLog:
     def on(self, channel: str) -> "Callable[[WireError], None]":
         """The same for one channel whose peers cannot be told apart."""
         return lambda error: self.report(channel, error)
+
+
+class SteadyLog:
+    """A log for who must go on when the disk under the log is full: what cannot be told is counted."""
+
+    def __init__(self, log: Log) -> None:
+        self.untold = 0
+        self._log = log
+
+    def info(self, what: str, **fields: object) -> None:
+        """Tell of what people may want to know."""
+        self._tell(self._log.info, what, fields)
+
+    def warning(self, what: str, **fields: object) -> None:
+        """Tell of what they should know."""
+        self._tell(self._log.warning, what, fields)
+
+    def error(self, what: str, **fields: object) -> None:
+        """Tell of a failure."""
+        self._tell(self._log.error, what, fields)
+
+    def exception(self, what: str, **fields: object) -> None:
+        """Tell of a failure with the exception in hand."""
+        self._tell(self._log.exception, what, fields)
+
+    def _tell(self, tell: "Callable[..., object]", what: str, fields: dict[str, object]) -> None:
+        try:
+            tell(what, **fields)
+        except OSError:
+            self.untold += 1

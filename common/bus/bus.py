@@ -11,39 +11,40 @@ import asyncio
 import concurrent.futures
 import os
 import random
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+from msgspec.structs import force_setattr
+
 from common.bus.config import BusConfig
+from common.bus.dead_letters import DeadLetter
+from common.bus.delivery import Delivery, Waiting
 from common.bus.failures import BusClosedError, PublishRefusedError
 from common.bus.filters import Predicate, as_filter
-from common.bus.groups import key_of, member_for
-from common.bus.lanes import MARK_EVERY
+from common.bus.lanes import Carried
 from common.bus.letters import LetterBox, MemoryLetterBox
-from common.bus.routes import Route
+from common.bus.redelivery import Redelivery
+from common.bus.runner import HANDLING, LETTER_RETRY_S, Runner
 from common.bus.selection import Selection, selector_for
 from common.bus.snapshot import BusSnapshot
-from common.bus.subscription import HANDLING, Environment, Handler, Nested, Subscription
+from common.bus.subscription import Environment, Handler, Subscription
 from common.bus.surveyor import Surveyor
 from common.bus.watch import Watch
 from common.clock import NS_PER_MS, Clock, SystemClock
 from common.errors import InvalidValueError
-from common.events.base import Event, ListedMessage, Priority
-from common.events.risk import CircuitState
-from common.log import Log, get_log
+from common.events.base import Event, Priority
+from common.log import Log, SteadyLog, get_log
 
 # Published without a pause in between, events would fill the queues before a handler has had a turn.
 EVENTS_PER_YIELD = 64
-TOPICS_MAX = 100_000
 
 
 class Link(Protocol):
     """What connects a bus to those of other processes."""
 
-    def open(self, receive: Callable[[Event], Awaitable[None]]) -> None:
-        """Begin; hand over what comes, one after the other."""
+    def open(self, receive: Callable[[Event], Awaitable[None] | None]) -> None:
+        """Begin; hand over what comes, one after the other, and wait where there is something to wait for."""
         ...
 
     def listen(self, patterns: Iterable[str]) -> None:
@@ -52,6 +53,10 @@ class Link(Protocol):
 
     def send(self, event: Event, topic: str) -> None:
         """Tell the others of an event."""
+        ...
+
+    async def stop(self) -> None:
+        """Listen no more, and hand over what has come."""
         ...
 
     async def close(self) -> None:
@@ -100,18 +105,21 @@ class Bus:
         self.letters: LetterBox = letters if letters is not None else MemoryLetterBox()
         self._clock: Clock = clock or SystemClock()
         self.epoch = epoch if epoch is not None else self._clock.now_ns() // NS_PER_MS
-        self._log = log or get_log(bus=f"{source}-{os.getpid()}")
-        self._subscriptions: dict[str, Subscription] = {}
-        self._routes: dict[tuple[type[Event], str, str], Route] = {}
+        self._log = SteadyLog(log or get_log(bus=f"{source}-{os.getpid()}"))
+        self._delivery = Delivery(self.config, self._clock, self._log)
+        self._subscriptions = self._delivery.subscriptions
+        self._routes = self._delivery.routes
         self._environment = Environment(
-            self._clock, self._log, self.letters, random.Random(seed), self._on_breaker  # noqa: S311  # jitter
+            self._clock, self._log, self.letters, random.Random(seed)  # noqa: S311  # jitter
         )  # fmt: skip
         self._watch = Watch(
-            self._subscriptions.values, blocked_ms_max=self.config.loop_blocked_ms_max, clock=self._clock, log=self._log
+            self._subscriptions, blocked_ms_max=self.config.loop_blocked_ms_max, clock=self._clock, log=self._log
         )
         self._surveyor = Surveyor(self._clock)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_closed = False
+        self._is_open = False
+        self._is_closing = False
+        self._closed = asyncio.Event()
         self._since_yield = 0
         self._names = 0
 
@@ -125,12 +133,19 @@ class Bus:
         await self.close()
 
     async def open(self) -> None:
-        """Begin; what was subscribed before begins to get events now."""
+        """Begin; what was subscribed before begins to get events now.
+
+        Raises:
+            BusClosedError: It was opened before.
+        """
+        if self._loop is not None:
+            raise BusClosedError("bus: expected a new bus to open, was one that was opened before")
+        self._is_open = True
         self._loop = asyncio.get_running_loop()
         for subscription in self._subscriptions.values():
             subscription.start()
         if self._link is not None:
-            self._link.open(self._receive)
+            self._link.open(self._take_in)
         self._watch.start()
 
     # Subscribing
@@ -161,41 +176,33 @@ class Bus:
             InvalidValueError: The pattern is none, or the name is taken.
             BusClosedError: The bus is closed.
         """
-        if self._is_closed:
+        if self._is_closing:
             raise BusClosedError("bus: expected an open bus to subscribe to, was a closed one")
         selector = selector_for(what)
-        test = None if filter is None else as_filter(filter)
         subscription = Subscription(
             self._name_for(handler, name),
             handler,
-            selects=selector.selects if test is None or not test.is_topical else selector.narrowed(test),
-            test=test if test is not None and not test.is_topical else None,
+            selects=selector.selects,
+            test=None if filter is None else as_filter(filter),
             group=group,
             in_thread=in_thread,
             config=config or self.config,
             environment=self._environment,
         )
         subscription.unsubscribe = lambda: self.unsubscribe(subscription)
-        self._subscriptions[subscription.name] = subscription
+        others = self._delivery.add(subscription)
         if self._link is not None:
             self._link.listen(selector.patterns)
-        self._retarget()
-        if self._loop is not None:
-            subscription.start()
+        if self._is_open:
+            subscription.start(after=others)
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription after the event in hand. What waited goes to the others of its group, if it has one."""
-        if self._subscriptions.pop(subscription.name, None) is None:
+        if self._subscriptions.get(subscription.name) is not subscription or subscription.is_closing.is_set():
             return
-        self._retarget()
-        waiting = await subscription.close()
-        if subscription.group is None:
-            return
-        for event in waiting:
-            route = self._route_of(event)
-            heirs = [target for _, target in route.targets if target.group == subscription.group]
-            await self._offer_waiting([heir for heir in heirs if not heir.offer(event, route.priority)], event, route)
+        await subscription.stop()
+        self._delivery.drop(subscription)
 
     # Publishing
 
@@ -209,11 +216,11 @@ class Bus:
             BusClosedError: The bus is closed.
             PublishRefusedError: A critical queue is full and the dead letters cannot be written.
         """
-        if self._is_closed or self._loop is None:
-            raise self._closed()
-        full = self._place(event, HANDLING.get())
-        if full:
-            await self._offer_waiting(full, event, self._route_of(event))
+        if not self._is_open or self._is_closing:
+            self._check_open()
+        waiting = self._place(event, HANDLING.get())
+        if waiting:
+            await self._delivery.settle(waiting)
         self._since_yield += 1
         if self._since_yield >= EVENTS_PER_YIELD:
             self._since_yield = 0
@@ -221,14 +228,14 @@ class Bus:
 
     async def publish_batch(self, events: Iterable[Event]) -> None:
         """Publish several events in their order; raises as `publish`, at the first that does."""
-        if self._is_closed or self._loop is None:
-            raise self._closed()
         place, handling = self._place, HANDLING.get()
         left = EVENTS_PER_YIELD
         for event in events:
-            full = place(event, handling)
-            if full:
-                await self._offer_waiting(full, event, self._route_of(event))
+            if not self._is_open or self._is_closing:
+                self._check_open()
+            waiting = place(event, handling)
+            if waiting:
+                await self._delivery.settle(waiting)
             left -= 1
             if not left:
                 left = EVENTS_PER_YIELD
@@ -237,44 +244,59 @@ class Bus:
     def publish_threadsafe(self, event: Event) -> "concurrent.futures.Future[None]":
         """Publish from another thread; the future tells when it was taken, or why not.
 
+        In the loop's own thread use `publish`: there, waiting for the future would wait for ever. The events of one
+        thread keep their order.
+
         Raises:
             BusClosedError: The bus is closed.
         """
-        if self._loop is None or self._is_closed:
-            raise self._closed()
+        if self._loop is None or not self._is_open:
+            raise self._not_open()
         return asyncio.run_coroutine_threadsafe(self.publish(event), self._loop)
 
     # The end
 
     async def drain(self, timeout_s: float | None = None) -> bool:
-        """Wait until every handler has nothing left to do; tell whether it came to that."""
+        """Wait until every handler has nothing left to do; tell whether it came to that.
+
+        A handler that calls this does not wait for itself.
+        """
+        handling = HANDLING.get()
+        own = None if handling is None else handling.subscription
+        others = [subscription for subscription in self._subscriptions.values() if subscription is not own]
         try:
             async with asyncio.timeout(timeout_s):
-                while busy := [
-                    subscription for subscription in self._subscriptions.values() if not subscription.is_idle
-                ]:
+                while busy := [subscription for subscription in others if not subscription.is_idle]:
                     await busy[0].settled()
         except TimeoutError:
             return False
         return True
 
     async def close(self, drain_s: float = 5.0) -> None:
-        """Take no more events, let the handlers finish what waits, and end them.
+        """Take no more events but those of handlers, let these finish what waits, and end them.
 
         What is left after `drain_s` goes to the dead letters where it is critical or high, and is counted as dropped
         otherwise.
         """
-        if self._is_closed:
+        if self._is_closing:
+            if HANDLING.get() is None:
+                await self._closed.wait()
             return
-        self._is_closed = True
+        self._is_closing = True
         if self._loop is not None:
+            if self._link is not None:
+                await self._link.stop()
             await self.drain(drain_s)
+            self._is_open = False
+            subscriptions = list(self._subscriptions.values())
+            await asyncio.gather(*(subscription.stop() for subscription in subscriptions))
             await self._watch.close()
-        for subscription in list(self._subscriptions.values()):
-            for event in await subscription.close():
-                self._leave(subscription, event)
+            for subscription in subscriptions:
+                for item in subscription.empty():
+                    subscription.leave(item)
         if self._link is not None:
             await self._link.close()
+        self._closed.set()
 
     # What it is like
 
@@ -283,135 +305,80 @@ class Bus:
         gaps, counters = ({}, {}) if self._link is None else (self._link.gaps(), self._link.counters())
         return self._surveyor.survey(self._routes, self._subscriptions, gaps, counters)
 
-    async def redeliver(self, event: Event, handler: str) -> bool:
-        """Give an event to one handler again, as the dead letters ask; False when there is no such handler."""
+    async def redeliver(self, event: Event, handler: str) -> DeadLetter | None:
+        """Have one handler try an event again, before what is less urgent than high.
+
+        Returns:
+            None when it was handled, otherwise the letter of its new failure.
+
+        Raises:
+            InvalidValueError: There is no such handler.
+            BusClosedError: The bus closed before its turn.
+        """
         subscription = self._subscriptions.get(handler)
         if subscription is None:
-            return False
-        if not subscription.offer(event, Priority(event.priority)):
-            await self._offer_waiting([subscription], event, self._route_of(event))
-        return True
+            raise InvalidValueError(f"handler {handler!r}: expected one that is subscribed")
+        redelivery = Redelivery()
+        # Never in a queue that drops or conflates.
+        priority = Priority(min(event.priority, Priority.HIGH))
+        subscription.take_over(Carried(event, redelivery=redelivery), priority)
+        await asyncio.wait([redelivery.outcome])
+        if redelivery.outcome.cancelled():
+            raise BusClosedError(f"handler {handler!r}: expected time for the event, the subscription ended before")
+        return redelivery.outcome.result()
+
+    async def receive(self, event: Event) -> None:
+        """Take in an event that was published elsewhere, as a link does: once, and not sent on."""
+        taking = self._take_in(event)
+        if taking is not None:
+            await taking
 
     # Inside
 
-    def _place(self, event: Event, handling: Subscription | None) -> list[Subscription] | None:
-        """Put an event into the queues of its handlers; gives back those that are full."""
+    def _place(self, event: Event, handling: Runner | None) -> list[Waiting] | None:
+        """Put an event into the queues of its handlers; gives back where it waits at the door."""
         try:
             route = self._routes[type(event), event.exchange, event.symbol]  # type: ignore[attr-defined]
         except (KeyError, AttributeError):
-            route = self._route_of(event)
-        seq, seen = event.seq, route.seen
-        if seq == seen.last + 1 and event.epoch == route.epoch and event.source == route.source:
+            if not getattr(event, "seq", 1):
+                force_setattr(event, "source", self.source)  # a topic may be named after its source
+            route = self._delivery.route_of(event)
+        numbers = route.numbers
+        seq, seen = event.seq, numbers.seen
+        if seq == seen.last + 1 and event.epoch == numbers.epoch and event.source == numbers.source:
             seen.last = seq  # what `is_new` does nearly always, without its call
         elif not seq:
-            route.number(event, self.source, self.epoch)
-        elif not route.is_new(event):
-            return None
+            numbers.number(event, self.source, self.epoch)
+        elif not numbers.is_new(event):
+            return self._delivery.deliver_rest(event)
         if self._link is not None:
             self._link.send(event, route.topic)
-        return self._deliver(event, route, handling)
+        return self._delivery.deliver(event, route, handling)
 
-    def _deliver(self, event: Event, route: Route, handling: Subscription | None) -> list[Subscription] | None:
-        item: Event | Nested = event
-        if handling is not None:
-            if handling.hops >= self.config.hops_max:
-                self._break_circle(handling, event)
-                return None
-            item = Nested(event, handling.hops + 1)
-        if not route.count % MARK_EVERY:
-            self._mark(route)
-        route.count += 1
-        full: list[Subscription] | None = None
-        for lane, subscription in route.targets:
-            queue = lane.queue
-            if len(queue) < lane.capacity:
-                queue.append(item)
-                lane.entered += 1
-                if subscription.is_asleep:
-                    subscription.wake()
-            elif not subscription.offer(item, route.priority):
-                full = [*(full or []), subscription]
-        return full
+    def _take_in(self, event: Event) -> Awaitable[None] | None:
+        """Take in what another process has published; gives back what to wait for."""
+        route = self._delivery.route_of(event)
+        if not route.numbers.is_new(event):
+            return None
+        waiting = self._delivery.deliver(event, route, None)
+        return self._take_in_waiting(event, waiting) if waiting else None
 
-    async def _receive(self, event: Event) -> None:
-        """Take in what another process has published."""
-        route = self._route_of(event)
-        if route.is_new(event) and (full := self._deliver(event, route, None)):
-            await self._offer_waiting(full, event, route)
+    async def _take_in_waiting(self, event: Event, waiting: list[Waiting] | None) -> None:
+        """Nobody would publish it again: hold the link until it is taken."""
+        while waiting:
+            try:
+                await self._delivery.settle(waiting)
+            except PublishRefusedError as error:
+                self._log.exception("event_refused", event_id=event.event_id(), reason=str(error))
+                await asyncio.sleep(LETTER_RETRY_S)
+                waiting = self._delivery.deliver_rest(event)
+            else:
+                return
 
-    async def _offer_waiting(self, full: list[Subscription], event: Event, route: Route) -> None:
-        """Wait for room in full queues, up to a limit; then the event goes to the dead letters of those handlers."""
-        for subscription in full:
-            is_own = HANDLING.get() is subscription  # it would wait for itself
-            is_open = subscription.breaker.state is CircuitState.OPEN
-            wait_s = 0.0 if is_own or is_open or subscription.is_overrun else self.config.publish_wait_ms_max / 1_000
-            if await subscription.room(route.priority, wait_s) and subscription.offer(event, route.priority):
-                continue
-            subscription.is_overrun = True
-            reason = "CIRCUIT_OPEN" if is_open else "PUBLISHED_TO_ITSELF" if is_own else "QUEUE_FULL"
-            self._spill(
-                subscription, event, reason, f"queue of {subscription.lanes.lanes[route.priority].capacity} is full"
-            )
-
-    def _spill(self, subscription: Subscription, event: Event, reason: str, detail: str) -> None:
-        try:
-            subscription.spill(event, reason, detail)
-        except (sqlite3.Error, OSError) as error:
-            raise PublishRefusedError(
-                f"{event.event_id()} for {subscription.name}: expected room in its queue or in the dead letters, {error}; "
-                "publish it again when the disk takes it"
-            ) from error
-
-    def _break_circle(self, handling: Subscription, event: Event) -> None:
-        self._log.error("publish_circle", handler=handling.name, type=type(event).__name__, hops=handling.hops)
-        self._spill(
-            handling, event, "PUBLISH_CIRCLE", f"{handling.hops} events in a chain, each caused by the one before"
-        )
-
-    def _leave(self, subscription: Subscription, event: Event) -> None:
-        priority = Priority(event.priority)
-        if priority <= Priority.HIGH:
-            self._spill(subscription, event, "BUS_CLOSED", "the bus closed before its turn")
-        else:
-            subscription.lanes.lanes[priority].dropped += 1
-
-    def _mark(self, route: Route) -> None:
-        now_ns = self._clock.monotonic_ns()
-        for lane, _ in route.targets:
-            lane.mark(now_ns)
-
-    def _route_of(self, event: Event) -> Route:
-        if not isinstance(event, Event):
-            raise InvalidValueError(
-                f"bus: expected an event, was {type(event).__name__}; commands, queries and replies have their channels"
-            )
-        is_listed = isinstance(event, ListedMessage)
-        key = (type(event), *((event.exchange, event.symbol) if is_listed else ("", event.topic())))
-        route = self._routes.get(key)
-        if route is None:
-            if len(self._routes) >= TOPICS_MAX:
-                raise InvalidValueError(f"bus: expected up to {TOPICS_MAX} topics, {event.topic()} is one more")
-            route = self._routes[key] = Route(event, self.config.repeat_window_events)
-            self._target(route)
-        return route
-
-    def _retarget(self) -> None:
-        for route in self._routes.values():
-            self._target(route)
-
-    def _target(self, route: Route) -> None:
-        """Work out who gets the events of a topic: all who ask for them, but one member of each group."""
-        asking = [subscription for subscription in self._subscriptions.values() if subscription.selects(route.sample)]
-        groups: dict[str, list[str]] = {}
-        for subscription in asking:
-            if subscription.group is not None:
-                groups.setdefault(subscription.group, []).append(subscription.name)
-        chosen = {group: member_for(key_of(route.sample), names) for group, names in groups.items()}
-        route.targets = [
-            (subscription.lanes.lanes[route.priority], subscription)
-            for subscription in asking
-            if subscription.group is None or chosen[subscription.group] == subscription.name
-        ]
+    def _check_open(self) -> None:
+        """While the bus closes, handlers may still tell what they have done."""
+        if not self._is_open or HANDLING.get() is None:
+            raise self._not_open()
 
     def _name_for(self, handler: Handler, name: str | None) -> str:
         if name is None:
@@ -421,9 +388,6 @@ class Bus:
             raise InvalidValueError(f"bus: expected a name of its own for this handler, {name!r} is taken")
         return name
 
-    def _on_breaker(self, subscription: Subscription, state: CircuitState, now_ns: int, detail: str) -> None:
-        self._log.warning("breaker_changed", handler=subscription.name, state=state.value, detail=detail)
-
-    def _closed(self) -> BusClosedError:
-        state = "closed" if self._is_closed else "not open yet: use it inside `async with`"
+    def _not_open(self) -> BusClosedError:
+        state = "a closed one" if self._is_closing else "not open yet: use it inside `async with`"
         return BusClosedError(f"bus: expected an open bus, was {state}")

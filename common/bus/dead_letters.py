@@ -19,7 +19,11 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x7470646C  # "tpdl"
 FOLDER = "dead-letters"
 LETTERS_MAX = 100_000  # about 100 MB; the oldest poison makes room first, never a critical event
+LOCKED_S_MAX = 0.1  # its owner waits in its main loop
 FRAME_BYTES_KEPT = 65_536
+# Whose letter it is where that is no handler: a channel of the bus, or one of the hot path.
+CHANNEL_OWNER = "channel:"
+FRAMES_OWNER = "frames:"
 
 SCHEMA = f"""
 CREATE TABLE letters (
@@ -53,8 +57,9 @@ class LetterState(enum.StrEnum):
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One event for one handler, or one frame of one channel, that could not be used.
 
-    `owner` is the handler's name, or the channel as `channel:signals`. `frame` is what came, topic and body; of a frame
-    over 64 KiB its beginning. `reason` is an UPPER_CASE code. Times are ns UTC.
+    `owner` is the handler's name, the endpoint as `channel:ENDPOINT`, or the hot path's channel as `frames:signals`.
+    `frame` is what came, topic and body; of a frame over 64 KiB its beginning. `reason` is an UPPER_CASE code. Times
+    are ns UTC.
     """
 
     owner: str
@@ -91,7 +96,9 @@ class DeadLetters:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Used by one thread at a time, not always the same.
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, timeout=LOCKED_S_MAX, check_same_thread=False
+            )
             try:
                 _check_or_create(self._connection, path)
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -127,6 +134,14 @@ class DeadLetters:
     def ask_redrive(self, number: int) -> bool:
         """Say that a letter is to be tried again; tell whether it is there."""
         return self._change("UPDATE letters SET state = 'redrive' WHERE id = ?", number)
+
+    def keep_again(self, number: int, *, attempts: int, reason: str, detail: str, last_ns: int | None = None) -> bool:
+        """A letter was tried again and failed: add the attempts, and keep it; tell whether it is there."""
+        statement = (
+            "UPDATE letters SET state = 'kept', attempts = attempts + ?, reason = ?, detail = ?,"
+            " last_ns = coalesce(?, last_ns) WHERE id = ?"
+        )
+        return self._connection.execute(statement, [attempts, reason, detail, last_ns, number]).rowcount > 0
 
     def remove(self, number: int) -> bool:
         """Forget a letter; tell whether it was there."""

@@ -24,7 +24,7 @@ class Filter:
     def __init__(self, test: Predicate, *, is_topical: bool = False, name: str = "") -> None:
         self.is_topical = is_topical
         self._test = test
-        self._name = name or getattr(test, "__name__", repr(test))
+        self.name = name or getattr(test, "__name__", repr(test))
 
     def __call__(self, event: Event) -> bool:
         return self._test(event)
@@ -37,14 +37,14 @@ class Filter:
         return Filter(
             lambda event: mine(event) or its(event),
             is_topical=mine.is_topical and its.is_topical,
-            name=f"({mine._name} | {its._name})",
+            name=f"({mine.name} | {its.name})",
         )
 
     def __invert__(self) -> "Filter":
-        return Filter(lambda event: not self(event), is_topical=self.is_topical, name=f"~{self._name}")
+        return Filter(lambda event: not self(event), is_topical=self.is_topical, name=f"~{self.name}")
 
     def __repr__(self) -> str:
-        return f"Filter({self._name})"
+        return f"Filter({self.name})"
 
 
 def as_filter(test: Predicate) -> Filter:
@@ -118,11 +118,11 @@ def combined_filter(*filters: Predicate) -> Filter:
     return Filter(
         lambda event: all(part(event) for part in parts),
         is_topical=all(part.is_topical for part in parts),
-        name="(" + " & ".join(part._name for part in parts) + ")",
+        name="(" + " & ".join(part.name for part in parts) + ")",
     )
 
 
 def _names(who: str, names: tuple[str, ...]) -> frozenset[str]:
-    if not names or not all(isinstance(name, str) and name for name in names):
+    if not names or not all(names):
         raise InvalidValueError(f"{who}: expected at least one name, was {names!r}")
     return frozenset(names)

@@ -30,6 +30,11 @@ class MemoryLetterBox:
         self.letters: deque[DeadLetter] = deque(maxlen=letters_max)
         self._count = 0
 
+    @property
+    def forgotten(self) -> int:
+        """Letters that newer ones have pushed out."""
+        return self._count - len(self.letters)
+
     def keep(self, letter: DeadLetter) -> int:
         self._count += 1
         self.letters.append(msgspec.structs.replace(letter, id=self._count))

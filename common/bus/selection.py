@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from common.bus.filters import Filter
 from common.errors import InvalidValueError
 from common.events.base import Event
 from common.events.registry import MESSAGE_TYPES
@@ -17,11 +16,6 @@ class Selector(NamedTuple):
 
     selects: Callable[[Event], bool]
     patterns: tuple[str, ...]
-
-    def narrowed(self, test: Filter) -> "Selector":
-        """The same, with a filter that depends on the topic alone."""
-        mine = self.selects
-        return Selector(lambda event: mine(event) and test(event), self.patterns)
 
 
 def selector_for(what: Selection) -> Selector:

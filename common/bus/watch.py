@@ -9,11 +9,12 @@ import asyncio
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 
+from common.bus.runner import Runner
 from common.bus.subscription import Subscription
 from common.clock import NS_PER_MS, NS_PER_S, Clock
-from common.log import Log
+from common.log import SteadyLog
 
 CHECKS_PER_TIMEOUT = 8
 CHECK_NS_MAX = 250 * NS_PER_MS
@@ -24,16 +25,16 @@ class Watch:
     """Looks at all subscriptions a few times within each handler timeout."""
 
     def __init__(
-        self, subscriptions: Callable[[], Iterable[Subscription]], *, blocked_ms_max: int, clock: Clock, log: Log
+        self, subscriptions: Mapping[str, Subscription], *, blocked_ms_max: int, clock: Clock, log: SteadyLog
     ) -> None:
         self.blocked_count = 0
         self._subscriptions = subscriptions
         self._blocked_ns = blocked_ms_max * NS_PER_MS
         self._now_ns = clock.monotonic_ns
         self._log = log
-        self._seen: dict[str, tuple[int, int]] = {}  # by name: the number of a call, and since when it is that
-        self._blocked_names: list[str] = []
+        self._seen: dict[Runner, tuple[object, int, int]] = {}  # the event in hand, which call of it, since when
         self._turned_ns = 0
+        self._time_ns = 0  # in which the loop turned: what one handler blocks is no other one's fault
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
@@ -58,28 +59,31 @@ class Watch:
             self._thread.join()
 
     async def _look_at_all(self) -> None:
+        interval_ns = CHECK_NS_MAX
         while True:
-            self._turned_ns = self._now_ns()
+            now_ns = self._now_ns()
+            self._time_ns += min(now_ns - self._turned_ns, 2 * interval_ns)
+            self._turned_ns = now_ns
             interval_ns = CHECK_NS_MAX
-            for subscription in list(self._subscriptions()):
-                timeout_ns = subscription.config.handler_timeout_ms * NS_PER_MS
-                interval_ns = min(interval_ns, timeout_ns // CHECKS_PER_TIMEOUT)
-                if subscription.name in self._blocked_names:
-                    subscription.on_blocked()
-                self._look_at(subscription, timeout_ns)
-            self._blocked_names.clear()
+            for subscription in list(self._subscriptions.values()):
+                interval_ns = min(interval_ns, subscription.config.handler_timeout_ms * NS_PER_MS // CHECKS_PER_TIMEOUT)
+                for lane in subscription.lanes.lanes:
+                    lane.look(now_ns)
+                if subscription.runner is not None:
+                    self._look_at(subscription, subscription.runner)
+            runners = {subscription.runner for subscription in self._subscriptions.values()}
+            self._seen = {runner: seen for runner, seen in self._seen.items() if runner in runners}
             await asyncio.sleep(interval_ns / NS_PER_S)
 
-    def _look_at(self, subscription: Subscription, timeout_ns: int) -> None:
-        now_ns = self._turned_ns
-        number, since_ns = self._seen.get(subscription.name, (-1, now_ns))
-        if subscription.is_waiting or number != subscription.started:
-            self._seen[subscription.name] = (subscription.started, now_ns)
-        elif now_ns - since_ns >= 2 * timeout_ns:
-            subscription.abandon()
-            self._seen.pop(subscription.name)
-        elif now_ns - since_ns >= timeout_ns:
-            subscription.on_timeout()
+    def _look_at(self, subscription: Subscription, runner: Runner) -> None:
+        timeout_ns = subscription.config.handler_timeout_ms * NS_PER_MS
+        event, calls, since_ns = self._seen.get(runner, (None, -1, 0))
+        if not runner.is_calling or runner.event is None or event is not runner.event or calls != runner.calls:
+            self._seen[runner] = (runner.event if runner.is_calling else None, runner.calls, self._time_ns)
+        elif self._time_ns - since_ns >= 2 * timeout_ns:
+            subscription.give_up()
+        elif self._time_ns - since_ns >= timeout_ns:
+            runner.cancel()
 
     def _look_at_loop(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
         told_ns = 0
@@ -93,5 +97,7 @@ class Watch:
             frame = sys._current_frames().get(thread_id)  # noqa: SLF001  # how to see another thread's stack
             place = "-" if frame is None else traceback.format_list(traceback.extract_stack(frame)[-1:])[0].strip()
             self.blocked_count += 1
-            self._blocked_names.append(name)
+            subscription = self._subscriptions.get(name)
+            if subscription is not None and subscription.runner is not None:
+                subscription.runner.is_blocking = True
             self._log.error("loop_blocked", handler=name, at=place)

@@ -2,15 +2,17 @@
 
 What is published here goes to handlers here at once, and to every process that subscribes to our endpoint. ZeroMQ
 queues up to `queue_messages_max` frames for each of them and drops beyond that, for the slow one alone; a receiver
-sees every loss by its number, counts it, and `on_gap` tells of it. Whoever must miss nothing asks the owner of the truth
-again, as the executor's journal.
+sees every loss by its number, counts it, and `on_gap` tells of it. Whoever must miss nothing asks the owner of the
+truth again, as the executor's journal.
 """
 
 import asyncio
+import contextlib
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from common.bus.dead_letters import DeadLetter
+from common.bus.dead_letters import CHANNEL_OWNER, DeadLetter
 from common.bus.failures import Category
 from common.bus.letters import LetterBox
 from common.clock import NS_PER_MS, NS_PER_S, Clock
@@ -25,10 +27,10 @@ from common.wire.sequence import Gap
 from common.wire.subscriber import Subscriber
 
 HEARTBEAT_NS = 250 * NS_PER_MS
+HAND_OVER_S_MAX = 1.0
 INBOX_EVENTS_MAX = 4_096  # decoded and not yet in a handler's queue; beyond it frames wait in ZeroMQ
-CHANNEL_OWNER = "channel:"
 
-Receive = Callable[[Event], Awaitable[None]]
+Receive = Callable[[Event], Awaitable[None] | None]
 
 
 class _Intake:
@@ -61,7 +63,7 @@ class ZeroMQLink:
         """Bind and connect.
 
         Args:
-            sockets: Who makes and closes the sockets; the caller's.
+            sockets: Who makes the sockets; closed with the link.
             publish: Endpoint to bind, or None to publish to nobody else.
             subscribe: Endpoints of others to connect to.
             source: Who we are, in our heartbeats.
@@ -75,12 +77,15 @@ class ZeroMQLink:
             ConfigError: An endpoint is taken or none.
         """
         self._clock = clock
+        self._sockets = sockets
         self._letters = letters
         self._gap_counts: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._inbox: deque[Event] = deque()
         self._is_full = False
         self._news = asyncio.Event()
+        self._inbox_empty = asyncio.Event()
+        self._inbox_empty.set()
         self._receive: Receive | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._on_gap_told = on_gap
@@ -122,20 +127,30 @@ class ZeroMQLink:
             return
         self._counts["sent"] += 1
         if event.source == publisher.source and event.epoch == publisher.epoch:
-            publisher.writer(topic).write(event, getattr(event, "count", 1))
+            writer = publisher.writer(topic)
+            writer.write(event)
+            writer.seq = event.seq  # the numbers are those of the bus, whatever was sent before
         else:
             publisher.relay(topic, event)
 
-    async def close(self) -> None:
-        """Hand over what has come, say our last numbers, and end."""
+    async def stop(self) -> None:
+        """Listen no more, and hand over what has come."""
         for intake in self._intakes:
             intake.reader.close()
+        if self._receive is not None:
+            # What waits for a full disk here would hold the end up for ever.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._inbox_empty.wait(), HAND_OVER_S_MAX)
+
+    async def close(self) -> None:
+        """Say our last numbers, and end."""
         if self._publisher is not None and self._tasks:
             self._publisher.heartbeat(self._clock.now_ns())
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._sockets.close()
 
     def gaps(self) -> dict[str, int]:
         return dict(self._gap_counts)
@@ -158,7 +173,9 @@ class ZeroMQLink:
                 self._inbox.append(message)
             elif message is not None:
                 self._counts["not_an_event"] += 1
-        self._news.set()
+        if self._inbox:
+            self._news.set()
+            self._inbox_empty.clear()
         self._is_full = len(self._inbox) >= INBOX_EVENTS_MAX
         return not self._is_full
 
@@ -168,7 +185,10 @@ class ZeroMQLink:
             await self._news.wait()
             self._news.clear()
             while inbox:
-                await receive(inbox.popleft())
+                taking = receive(inbox.popleft())
+                if taking is not None:
+                    await taking
+            self._inbox_empty.set()
             if self._is_full:
                 self._is_full = False
                 for intake in self._intakes:
@@ -193,7 +213,7 @@ class ZeroMQLink:
             letter = letter_for_frame(error, owner, now_ns)
             try:
                 self._letters.keep(letter)
-            except OSError:
+            except (sqlite3.Error, OSError):
                 self._counts["frames_lost"] += 1
 
         return keep

@@ -7,7 +7,7 @@ import zmq
 
 from common.sockets.factory import Socket
 
-FRAMES_PER_TURN = 256  # then other tasks of the loop have their turn
+FRAMES_PER_TURN = 128  # then other tasks of the loop have their turn
 
 
 class FrameReader:
@@ -33,7 +33,7 @@ class FrameReader:
     def start(self) -> None:
         """Begin to read in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.getsockopt(zmq.FD), self._read)
+        self._loop.add_reader(int(self._socket.getsockopt(zmq.FD)), self._read)
         self._schedule()
 
     def resume(self) -> None:
@@ -44,7 +44,7 @@ class FrameReader:
     def close(self) -> None:
         """Read no more. The socket belongs to whoever made it."""
         if self._loop is not None:
-            self._loop.remove_reader(self._socket.getsockopt(zmq.FD))
+            self._loop.remove_reader(int(self._socket.getsockopt(zmq.FD)))
             self._loop = None
 
     def _schedule(self) -> None:
@@ -59,7 +59,8 @@ class FrameReader:
     def _read(self) -> None:
         if self._is_paused or self._loop is None:
             return
-        frames, receive, no_wait = [], self._socket.recv, zmq.DONTWAIT
+        frames: list[bytes] = []
+        receive, no_wait = self._socket.recv, zmq.DONTWAIT
         try:
             while len(frames) < FRAMES_PER_TURN:
                 frames.append(receive(no_wait))
