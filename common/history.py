@@ -7,7 +7,7 @@ point `tickpulse.histories`; so a worker reads the executor's without importing 
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -27,18 +27,35 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Message]
 
 
+class Position(NamedTuple):
+    """How far a reader is: number and time of the last fact it has taken in; 0 for none."""
+
+    seq: int = 0
+    timestamp_ns: int = 0
+
+
 class History(Protocol):
     """Reads the facts of one run directory, also while their owner is writing them or is down."""
 
     def last_seq(self) -> int:
-        """Number of the newest fact; 0 while there is none."""
+        """Number of the newest fact; 0 while there is none.
+
+        Raises:
+            FatalError: The history was replaced by another one since it was opened; open it anew.
+        """
+        ...
+
+    def has(self, position: Position) -> bool:
+        """Tell whether a reader that is there can read on. Otherwise it has read another history than this one."""
         ...
 
     def read(self, after_seq: int, count_max: int) -> Sequence[Recorded]:
         """Facts behind a number, oldest first, at most so many.
 
+        None yet, although there are some, while it still works its way to them: a call takes some ms, not longer.
+
         Raises:
-            FatalError: It is damaged.
+            FatalError: It is damaged, or ends before that number.
         """
         ...
 

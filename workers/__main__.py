@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from common.command import Command, load_config, run_options
+from common.errors import ConfigError
 from common.process import run_process
 from workers.config import WorkersConfig
-from workers.service import WorkersService
+from workers.options import missing_library
 
 
 @click.command(cls=Command)
@@ -28,6 +29,10 @@ def workers(
     They hear every event, and nobody waits for them. What they know is kept in DIR/state, and shown by `tickpulse
     positions`, `pnl`, `trades`, `trace` and `challenge`. Which of them run: `enabled` in table [workers].
     """
+    try:
+        from workers.service import WorkersService  # noqa: PLC0415  # its libraries are those of an extra
+    except ModuleNotFoundError as error:
+        raise ConfigError(missing_library(error, "tickpulse workers")) from error
     config = load_config(config_path, run_dir, assignments)
     section = config.section("workers", WorkersConfig)
     sys.exit(run_process("workers", "workers", config, lambda process: WorkersService(process, section, rebuild)))

@@ -5,16 +5,11 @@ Built from the executor's history, so it lacks nothing that the executor has don
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from common.bus.worker import Projector, WorkerContext
 from common.history import Recorded
-from workers.sqlite_model import FOLDER, ModelFile
+from workers.sqlite_model import SqliteModel
 
-MODEL_NAME = "audit.sqlite"
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY, timestamp_ns INTEGER, actor TEXT, action TEXT, subject TEXT, signal_id TEXT,
@@ -44,35 +39,15 @@ ACTOR_OF: dict[str, str | None] = {
 }
 
 
-class Audit(Projector):
+class Audit(SqliteModel):
     """Writes one record a fact."""
 
     worker_name = "audit"
+    schema = SCHEMA
+    schema_version = 2
 
-    _file: ModelFile
-
-    async def start(self, context: WorkerContext) -> None:
-        self._file = ModelFile(path_of(context.state_directory), SCHEMA, SCHEMA_VERSION)
-
-    async def stop(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
-
-    async def reset(self) -> None:
-        self._file.reset()
-
-    def last_seq(self) -> int:
-        return self._file.seq
-
-    async def apply(self, facts: Sequence[Recorded], context: WorkerContext) -> None:
-        with self._file.transaction(facts[-1].seq) as connection:
-            for fact in facts:
-                _record(connection, fact)
-
-
-def path_of(state_directory: Path) -> Path:
-    """Where the audit of a run directory is."""
-    return state_directory / FOLDER / MODEL_NAME
+    def apply_fact(self, connection: sqlite3.Connection, fact: Recorded) -> None:
+        _record(connection, fact)
 
 
 def _record(connection: sqlite3.Connection, fact: Recorded) -> None:

@@ -13,7 +13,8 @@ async def follow(
 ) -> None:
     """Apply each fact of a history, in order, once; ends only by an exception.
 
-    A model that contains more than its history has was made from one that was replaced since: it is built anew.
+    A model that was made from another history than this one, such as the one before a backup was restored, is built
+    anew.
 
     Args:
         projector: Whose model.
@@ -23,25 +24,27 @@ async def follow(
     """
     history = open_history(projector.history, context.state_directory)
     try:
-        if projector.last_seq() > history.last_seq():
-            context.log.warning("read_model_ahead_of_history", worker=projector.worker_name)
+        if not history.has(projector.position()):
+            context.log.warning("read_model_of_another_history", worker=projector.worker_name)
             await projector.reset()
         while True:
-            has_more = await _apply_some(projector, context, history, on_behind)
-            await asyncio.sleep(0 if has_more else interval_s)
+            behind = await _apply_some(projector, context, history)
+            on_behind(behind)
+            await asyncio.sleep(0 if behind else interval_s)
     finally:
         history.close()
 
 
-async def _apply_some(
-    projector: Projector, context: WorkerContext, history: History, on_behind: Callable[[int], object]
-) -> bool:
-    position = projector.last_seq()
-    facts = history.read(position, projector.batch_facts_max)
-    if facts and facts[0].seq <= position:
-        raise FatalError(f"history {projector.history}: expected facts behind {position}, was {facts[0].seq}")
+async def _apply_some(projector: Projector, context: WorkerContext, history: History) -> int:
+    """Apply what the history has next; gives back how many facts there are behind that."""
+    seq = projector.position().seq
+    facts = history.read(seq, projector.batch_facts_max)
     if facts:
         await projector.apply(facts, context)
-    behind = history.last_seq() - projector.last_seq()
-    on_behind(max(behind, 0))
-    return len(facts) == projector.batch_facts_max
+        applied = projector.position().seq
+        if applied != facts[-1].seq:
+            raise FatalError(
+                f"projector {projector.worker_name}: expected its model to be at fact {facts[-1].seq}, was {applied}"
+            )
+        seq = applied
+    return max(history.last_seq() - seq, 0)

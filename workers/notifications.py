@@ -73,11 +73,6 @@ class RateLimit:
         self._count += 1
         return True
 
-    def take_held_back(self) -> int:
-        """How many were held back since the last time."""
-        count, self.held_back = self.held_back, 0
-        return count
-
 
 class Notifications(EventWorker):
     """Sends what the rules select."""
@@ -94,7 +89,9 @@ class Notifications(EventWorker):
         self._path = context.state_directory.parent / "logs" / LOG_NAME
         self._path.parent.mkdir(exist_ok=True)
         self._client = httpx.AsyncClient(timeout=self._options.webhook_timeout_s)
-        self._logged = ""  # id of the event that is in the log already, where its webhook is being tried again
+        # Of the event in hand, which may be one that is tried again: its id, and what has gone out already.
+        self._event_id = ""
+        self._done: set[str] = set()
         self.counts: Counter[str] = Counter()
 
     async def stop(self) -> None:
@@ -106,15 +103,17 @@ class Notifications(EventWorker):
 
     async def process_event(self, event: Event, context: WorkerContext) -> None:
         rules = [rule for rule in self._options.rules if self._selects(rule, event)]
-        event_id = event.event_id()
-        if event_id != self._logged and any("log" in rule.to for rule in rules):
+        if event.event_id() != self._event_id:
+            self._event_id, self._done = event.event_id(), set()
+        if "log" not in self._done and any("log" in rule.to for rule in rules):
             with self._path.open("ab") as log:
                 log.write(msgspec.json.encode(message_of(event, rules[0].name)) + b"\n")
-            self._logged = event_id
+            self._done.add("log")
             self.counts["logged"] += 1
         for rule in rules:
-            if "webhook" in rule.to:
+            if "webhook" in rule.to and f"webhook {rule.name}" not in self._done:
                 await self._post(event, rule, context)
+                self._done.add(f"webhook {rule.name}")
 
     def _selects(self, rule: NotificationRule, event: Event) -> bool:
         topic = event.topic().encode()
@@ -127,9 +126,12 @@ class Notifications(EventWorker):
 
     async def _post(self, event: Event, rule: NotificationRule, context: WorkerContext) -> None:
         limit = self._limits[rule.name]
-        if not limit.may_pass(context.clock.now_ns()):
-            self.counts["held_back"] += 1
-            return
+        # A second try of the same message is no further message.
+        if f"passed {rule.name}" not in self._done:
+            if not limit.may_pass(context.clock.now_ns()):
+                self.counts["held_back"] += 1
+                return
+            self._done.add(f"passed {rule.name}")
         held_back = limit.held_back
         message = {**message_of(event, rule.name), **({"held_back": held_back} if held_back else {})}
         url = self._options.webhook_url or ""
@@ -143,7 +145,7 @@ class Notifications(EventWorker):
             raise TransientError(f"webhook {url}: expected 2xx, was {status}")
         if status >= 300:
             raise PermanentError(f"webhook {url}: expected 2xx, was {status}; correct webhook_url")
-        limit.take_held_back()
+        limit.held_back -= held_back
         self.counts["posted"] += 1
 
 

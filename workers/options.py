@@ -1,4 +1,4 @@
-"""A worker's own table of the config, `[workers.options.NAME]`, as its type."""
+"""What a worker needs from its user: its own table of the config, `[workers.options.NAME]`, and its libraries."""
 
 from typing import TypeVar
 
@@ -19,4 +19,10 @@ def read_options(context: WorkerContext, kind: type[Options]) -> Options:
     try:
         return msgspec.convert(dict(context.options), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"[workers.options] {kind.__name__}: {error}") from error
+        name = context.worker_name
+        raise ConfigError(f"[workers.options.{name}]: {error}; correct it there") from error
+
+
+def missing_library(error: ModuleNotFoundError, who: str) -> str:
+    """What to do about a library that is not installed."""
+    return f"{who}: expected the library {error.name}, it is not installed; pip install 'tickpulse[workers]'"

@@ -5,22 +5,18 @@ to the last digit.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 
-from common.bus.worker import Projector, WorkerContext
+from common.clock import NS_PER_DAY
 from common.events.base import Message
 from common.events.trading import OrderEvent, PositionEvent
 from common.events.venue import ExecutionReported, ExecutionType
 from common.history import Recorded
 from common.money import EXACT, ZERO, plain
-from workers.sqlite_model import FOLDER, ModelFile
+from workers.sqlite_model import SqliteModel
 
-MODEL_NAME = "positions.sqlite"
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE orders (
     client_order_id TEXT PRIMARY KEY, signal_id TEXT, strategy TEXT, exchange TEXT, symbol TEXT, status TEXT,
@@ -31,6 +27,7 @@ CREATE TABLE trades (
     execution_number INTEGER PRIMARY KEY, client_order_id TEXT, strategy TEXT, exchange TEXT, symbol TEXT, side TEXT,
     quantity TEXT, price TEXT, notional TEXT, fee TEXT, liquidity TEXT, timestamp_ns INTEGER, state TEXT, seq INTEGER
 );
+CREATE INDEX trades_time ON trades (timestamp_ns);
 CREATE TABLE positions (
     strategy TEXT, exchange TEXT, symbol TEXT, quantity TEXT, entry_price TEXT, mark_price TEXT, realised_pnl TEXT,
     unrealised_pnl TEXT, fees TEXT, updated_ns INTEGER, seq INTEGER, PRIMARY KEY (strategy, exchange, symbol)
@@ -56,42 +53,28 @@ WHERE client_order_id = ?
 """
 
 
-class Positions(Projector):
+class Positions(SqliteModel):
     """Applies order, position and execution facts to the tables."""
 
     worker_name = "positions"
+    schema = SCHEMA
+    schema_version = 2
 
-    _file: ModelFile
-
-    async def start(self, context: WorkerContext) -> None:
-        self._file = ModelFile(context.state_directory / FOLDER / MODEL_NAME, SCHEMA, SCHEMA_VERSION)
-
-    async def stop(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
-
-    async def reset(self) -> None:
-        self._file.reset()
-
-    def last_seq(self) -> int:
-        return self._file.seq
-
-    async def apply(self, facts: Sequence[Recorded], context: WorkerContext) -> None:
-        with self._file.transaction(facts[-1].seq) as connection:
-            for fact in facts:
-                _apply(connection, fact)
+    def apply_fact(self, connection: sqlite3.Connection, fact: Recorded) -> None:
+        for event in fact.events:
+            _apply_event(connection, event, fact.seq)
+        if fact.kind == "execution":
+            _apply_execution(connection, msgspec.convert(fact.body["report"], ExecutionReported), fact.seq)
 
 
-def path_of(state_directory: Path) -> Path:
-    """Where the model of a run directory is."""
-    return state_directory / FOLDER / MODEL_NAME
-
-
-def _apply(connection: sqlite3.Connection, fact: Recorded) -> None:
-    for event in fact.events:
-        _apply_event(connection, event, fact.seq)
-    if fact.kind == "execution":
-        _apply_execution(connection, msgspec.convert(fact.body["report"], ExecutionReported), fact.seq)
+def first_trades_of_days(connection: sqlite3.Connection, since_ns: int) -> list[int]:
+    """When the first trade of each day (UTC) was, from a time on; one that was cancelled later is none. Times in ns."""
+    rows = connection.execute(
+        "SELECT min(timestamp_ns) FROM trades WHERE timestamp_ns >= ? AND state != 'cancelled' "
+        "GROUP BY timestamp_ns / ? ORDER BY 1",
+        [since_ns, NS_PER_DAY],
+    )
+    return [int(row[0]) for row in rows]
 
 
 def _apply_event(connection: sqlite3.Connection, event: Message, seq: int) -> None:

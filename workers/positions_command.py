@@ -15,8 +15,8 @@ from common.history import open_history
 from common.money import EXACT, ZERO, plain
 from common.run_directory import RunDirectory
 from common.tables import Column, Row, format_table, format_time
-from workers.positions import SCHEMA_VERSION, path_of
-from workers.sqlite_model import open_model
+from workers.positions import Positions
+from workers.sqlite_model import position_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 AMOUNTS = ("realised_pnl", "unrealised_pnl", "fees")
@@ -138,7 +138,7 @@ def _read(
     run_directory = load_config(config_path, run_dir, assignments).run_directory()
     wanted = {name: options[name] for name in ("strategy", "symbol") if options[name] is not None}
     where = " AND ".join(f"{name} = ?" for name in wanted) or "1"
-    with open_model(path_of(run_directory.file("state", "")), SCHEMA_VERSION) as connection:
+    with Positions.reading(run_directory.file("state", "")) as connection:
         found = connection.execute(
             f"SELECT * FROM {table} WHERE {where} ORDER BY {order}",  # noqa: S608  # names of ours, values bound
             list(wanted.values()),
@@ -149,14 +149,13 @@ def _read(
 
 
 def _standing(connection: sqlite3.Connection, run_directory: RunDirectory) -> Standing:
-    seq = int(connection.execute("SELECT seq FROM position").fetchone()[0])
-    newest_ns = connection.execute("SELECT max(updated_ns) FROM orders").fetchone()[0]
+    seq, newest_ns = position_of(connection)
     history = open_history("executor", run_directory.file("state", ""))
     try:
         behind = max(history.last_seq() - seq, 0)
     finally:
         history.close()
-    age_ms = None if newest_ns is None else (SystemClock.now_ns() - newest_ns) // NS_PER_MS
+    age_ms = None if not seq else (SystemClock.now_ns() - newest_ns) // NS_PER_MS
     return Standing(seq, behind, age_ms)
 
 

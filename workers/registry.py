@@ -3,15 +3,19 @@
 import asyncio
 import contextlib
 import enum
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
 import msgspec
 
 from common.bus import Bus, BusConfig, Subscription
+from common.bus.failures import category_of
+from common.bus.letters import letter_for
 from common.bus.worker import BatchWorker, EventWorker, Projector, ScheduledWorker, Worker, WorkerContext
 from common.clock import NS_PER_MS
-from common.errors import InvalidValueError
+from common.errors import ConfigError, InvalidValueError
+from common.events.base import Event
 from common.events.risk import CircuitState
 from common.log import Log
 from workers.batching import Batcher
@@ -28,6 +32,7 @@ class WorkerState(enum.StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"  # it failed, and pauses before its next start
+    FAILED = "failed"  # its config is wrong: a person must change it, so it is not started again
     STOPPED = "stopped"
 
 
@@ -56,6 +61,7 @@ class _Life:
         self.looks = 0  # at its history
         self.is_rebuilt = False
         self.subscription: Subscription | None = None
+        self.batcher: Batcher | None = None
         self.task: asyncio.Task[None] | None = None
 
 
@@ -100,8 +106,17 @@ class WorkerRegistry:
         return names
 
     async def unregister(self, name: str) -> None:
-        """End a worker and forget it; what waited for it goes to the others of its group."""
-        await self._end(self._lives.pop(name))
+        """End a worker and forget it; what waited for it goes to the others of its group.
+
+        Raises:
+            InvalidValueError: There is none of this name.
+        """
+        life = self._lives.pop(name, None)
+        if life is None:
+            raise InvalidValueError(
+                f"worker {name!r}: expected one that is registered: {', '.join(self._lives) or 'none'}"
+            )
+        await self._end(life)
 
     def rebuild(self, name: str) -> None:
         """Have a projector forget everything at its start, to be built again from the first fact."""
@@ -120,13 +135,19 @@ class WorkerRegistry:
 
     async def catch_up(self) -> None:
         """Wait until every projector has read its history to the end, as that is now."""
-        looks = {life.name: life.looks for life in self._lives.values() if isinstance(life.worker, Projector)}
-        while any(self._lives[name].looks <= count or self._lives[name].behind for name, count in looks.items()):
+        waiting = [(life, life.looks) for life in self._lives.values() if isinstance(life.worker, Projector)]
+        # The look in hand may have begun before now; the one behind it has not.
+        while any(life.looks < looks + 2 or life.behind for life, looks in waiting):  # noqa: ASYNC110  # a look is too frequent to be an event
             await asyncio.sleep(self._config.history_interval_ms / 1_000)
 
     def snapshot(self) -> dict[str, WorkerSnapshot]:
         """How all of them are."""
         return {name: _snapshot(life) for name, life in self._lives.items()}
+
+    def failure(self) -> str | None:
+        """What a person must change before a worker can run; None while there is nothing."""
+        failed = [f"{life.name}: {life.detail}" for life in self._lives.values() if life.state is WorkerState.FAILED]
+        return "; ".join(failed) or None
 
     def unready(self) -> str | None:
         """None when all run; otherwise who does not, and why."""
@@ -142,20 +163,30 @@ class WorkerRegistry:
         pause_ms = self._config.restart_pause_ms
         while True:
             context = self._context_for(life.worker.worker_name)
-            try:
-                await life.worker.start(context)
-                life.state, life.detail = WorkerState.RUNNING, ""
-                started_ns = context.clock.monotonic_ns()
-                await self._work(life, context)  # ends by an exception only
-            except Exception as error:  # noqa: BLE001  # a guest's code: whatever it raises ends this life, no other
-                life.state, life.detail = WorkerState.RESTARTING, _reason(error)
-                context.log.warning("worker_failed", worker=life.name, reason=life.detail, pause_ms=pause_ms)
+            started_ns = context.clock.monotonic_ns()
+            cause = await self._live(life, context)
             await self._rest(life)
-            if life.restarts and context.clock.monotonic_ns() - started_ns > 10 * pause_ms * NS_PER_MS:
+            if isinstance(cause, ConfigError):
+                life.state, life.detail = WorkerState.FAILED, str(cause)
+                context.log.error("worker_config_wrong", worker=life.name, reason=life.detail)
+                return
+            if context.clock.monotonic_ns() - started_ns > 10 * pause_ms * NS_PER_MS:
                 pause_ms = self._config.restart_pause_ms
+            life.state, life.detail = WorkerState.RESTARTING, f"{type(cause).__name__}: {cause}"[:300]
+            context.log.warning("worker_failed", worker=life.name, reason=life.detail, pause_ms=pause_ms)
             await asyncio.sleep(pause_ms / 1_000)
             life.restarts += 1
             pause_ms = min(2 * pause_ms, self._config.restart_pause_ms_max)
+
+    async def _live(self, life: _Life, context: WorkerContext) -> BaseException:
+        """One life of a worker; gives back what ended it."""
+        try:
+            await life.worker.start(context)
+            life.state, life.detail = WorkerState.RUNNING, ""
+            await self._work(life, context)  # ends by an exception only
+        except Exception as error:  # noqa: BLE001  # a guest's code: whatever it raises ends this life, no other
+            return _first(error)
+        return UnhealthyError("its work ended")
 
     async def _work(self, life: _Life, context: WorkerContext) -> None:
         worker = life.worker
@@ -176,9 +207,12 @@ class WorkerRegistry:
             await self._beside_health(life, follow(worker, context, interval_s, tell))
 
     async def _subscribe(self, life: _Life, worker: EventWorker, context: WorkerContext) -> None:
-        batcher = None
+        handler: Callable[[Event], Awaitable[object] | object]
         if isinstance(worker, BatchWorker):
-            batcher = Batcher(worker, context, lambda event: self._bus.redeliver(event, life.name))
+            life.batcher = Batcher(worker, context, functools.partial(self._keep, life, context))
+            handler = life.batcher.take
+        else:
+            handler = functools.partial(_process, worker, context)
         retry = msgspec.structs.replace(
             self._config.bus.retry, retries_max=worker.max_retries, pause_ms=max(int(worker.retry_delay_s * 1_000), 1)
         )
@@ -187,13 +221,23 @@ class WorkerRegistry:
         )
         life.subscription = self._bus.subscribe(
             worker.interests,
-            batcher.take if batcher is not None else lambda event: worker.process_event(event, context),
+            handler,
             filter=worker.can_handle,
             name=life.name,
             group=worker.consumer_group,
+            in_thread=worker.in_thread and life.batcher is None,
             config=config,
         )
-        await self._beside_health(life, batcher.flush_in_time() if batcher is not None else None)
+        await self._beside_health(life, None if life.batcher is None else life.batcher.run())
+
+    def _keep(self, life: _Life, context: WorkerContext, event: Event, failure: Exception) -> None:
+        """Put an event that a batch worker could not handle among the dead letters."""
+        now_ns = context.clock.now_ns()
+        letter = letter_for(
+            event, life.name, category=category_of(failure), reason="BATCH_FAILED",
+            detail=f"{type(failure).__name__}: {failure}", attempts=1, times_ns=(now_ns, now_ns),
+        )  # fmt: skip
+        self._bus.letters.keep(letter)
 
     async def _beside_health(self, life: _Life, work: Awaitable[None] | None) -> None:
         """Work until it ends or fails, and look at the worker's health meanwhile."""
@@ -212,14 +256,17 @@ class WorkerRegistry:
             life.detail = "" if breaker in {None, CircuitState.CLOSED} else f"circuit breaker {breaker}"
 
     async def _rest(self, life: _Life) -> None:
-        """Give back what a life took."""
+        """Give back what a life took; a batch that waits is handled before."""
         subscription, life.subscription = life.subscription, None
-        if subscription is not None:
-            await subscription.unsubscribe()
+        batcher, life.batcher = life.batcher, None
         try:
+            if subscription is not None:
+                await subscription.unsubscribe()
+            if batcher is not None:
+                await batcher.flush()
             await life.worker.stop()
         except Exception as error:  # noqa: BLE001  # a guest's code
-            self._log.warning("worker_stop_failed", worker=life.name, reason=_reason(error))
+            self._log.warning("worker_stop_failed", worker=life.name, reason=f"{type(error).__name__}: {error}"[:300])
 
     async def _end(self, life: _Life) -> None:
         if life.task is not None:
@@ -234,11 +281,16 @@ class UnhealthyError(Exception):
     """A worker says that it is not well."""
 
 
-def _reason(error: BaseException) -> str:
-    """What a person needs to know of a failure; of several at once the first."""
+def _process(worker: EventWorker, context: WorkerContext, event: Event) -> Awaitable[None]:
+    """Plain, so that it can be called on a thread, where the worker's method is plain, too."""
+    return worker.process_event(event, context)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Of several failures at once the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"[:300]
+    return error
 
 
 async def _awaited(work: Awaitable[None]) -> None:
@@ -255,6 +307,6 @@ def _snapshot(life: _Life) -> WorkerSnapshot:
         detail=life.detail,
         restarts=life.restarts,
         group=worker.consumer_group if isinstance(worker, EventWorker) else None,
-        position=worker.last_seq() if isinstance(worker, Projector) and is_projector else None,
+        position=worker.position().seq if isinstance(worker, Projector) and is_projector else None,
         behind=life.behind,
     )

@@ -12,15 +12,14 @@ import msgspec
 
 from common.bus.worker import EventWorker, WorkerContext
 from common.clock import NS_PER_MS
-from common.errors import NotReadyError
+from common.errors import ConfigError, NotReadyError
 from common.events.base import DRAFT, Event
 from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
 from common.events.risk import AlertTriggered, ScoreUpdated, Severity
 from common.run_directory import replace_file
 from workers.options import read_options
-from workers.positions import SCHEMA_VERSION, path_of
-from workers.sqlite_model import open_model
+from workers.positions import Positions
 from workers.valuation import (
     Holding,
     RiskLimits,
@@ -50,6 +49,14 @@ class RiskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     may_halt: bool = False  # halt trading when a limit is broken; a person resumes
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What outlives the process, so that a restart neither forgets a loss nor repeats an alert or a halt."""
+
+    risk: RiskState
+    told: frozenset[str] = frozenset()  # limits that were near or broken at the last look
+    halted: frozenset[str] = frozenset()  # limits that trading was halted for, until they are whole
+
+
 class RiskMonitor(EventWorker):
     """Values the portfolio again and again, and speaks when a limit is near or broken."""
 
@@ -57,14 +64,12 @@ class RiskMonitor(EventWorker):
     interests = Quote
 
     async def start(self, context: WorkerContext) -> None:
-        self._options = read_options(context, RiskOptions)
+        self._options = check_limits(read_options(context, RiskOptions))
         self._marks: dict[tuple[str, str], Decimal] = {}
         self._next_ns = 0
         self._score: float | None = None
-        self._told: set[str] = set()  # limits that were near or broken the last time
-        self._halted: set[str] = set()
         self._path = context.state_directory / STATE_NAME
-        self._state = _read_state(self._path)
+        self._kept = _read_kept(self._path)
 
     async def process_event(self, event: Event, context: WorkerContext) -> None:
         if not isinstance(event, Quote):
@@ -84,15 +89,16 @@ class RiskMonitor(EventWorker):
         except NotReadyError:
             return  # the read model is not there yet
         valuation = value(holdings, self._marks, options.starting_equity)
-        before = self._state or begin_risk(options.starting_equity, now_ns)
-        state = follow_risk(before, valuation.equity, now_ns)
-        if state != self._state:
-            replace_file(self._path, msgspec.json.encode(state))
-        self._state = state
-        used = shares_used(valuation, state, options.limits)
+        before = self._kept or Kept(risk=begin_risk(options.starting_equity, now_ns))
+        risk = follow_risk(before.risk, valuation.equity, now_ns)
+        used = shares_used(valuation, risk, options.limits)
         await context.publish(portfolio_valued(valuation, options.currency, now_ns))
         await self._tell_score(used, now_ns, context)
-        await self._tell_limits(used, now_ns, context)
+        told = await self._tell_limits(used, before.told, now_ns, context)
+        kept = Kept(risk=risk, told=told, halted=await self._halt(used, before.halted, context))
+        if kept != self._kept:
+            replace_file(self._path, msgspec.json.encode(kept, order="deterministic"))
+        self._kept = kept
 
     async def _tell_score(self, used: dict[str, Decimal], now_ns: int, context: WorkerContext) -> None:
         parts = {name: round(float(min(share / LIMIT_SHARE, Decimal(1))), 3) for name, share in used.items()}
@@ -104,23 +110,43 @@ class RiskMonitor(EventWorker):
         )
         self._score = score
 
-    async def _tell_limits(self, used: dict[str, Decimal], now_ns: int, context: WorkerContext) -> None:
-        """Tell of each limit when it comes near and when it breaks; and halt for a broken one, until it is whole."""
-        near = {name for name, share in used.items() if share >= self._options.alert_percent}
+    async def _tell_limits(
+        self, used: dict[str, Decimal], told: frozenset[str], now_ns: int, context: WorkerContext
+    ) -> frozenset[str]:
+        """Tell of each limit when it comes near and when it breaks; gives back what is told by now."""
+        near = {name: share for name, share in used.items() if share >= self._options.alert_percent}
         broken = {name for name, share in used.items() if share >= LIMIT_SHARE}
-        told = {f"{name} near" for name in near} | {f"{name} broken" for name in broken}
-        for name in sorted(near):
-            if f"{name} {'broken' if name in broken else 'near'}" in self._told:
-                continue
-            await context.publish(_alert(name, used[name], now_ns, is_broken=name in broken))
-        self._told = told
-        self._halted &= broken
-        for name in sorted(broken - self._halted) if self._options.may_halt else ():
-            refusal = await context.halt(ALL, self.worker_name, f"{name} at {used[name]:.0f} % of its limit")
+        for name, share in sorted(near.items()):
+            if f"{name} {'broken' if name in broken else 'near'}" not in told:
+                await context.publish(_alert(name, share, now_ns, is_broken=name in broken))
+        return frozenset({f"{name} near" for name in near} | {f"{name} broken" for name in broken})
+
+    async def _halt(self, used: dict[str, Decimal], halted: frozenset[str], context: WorkerContext) -> frozenset[str]:
+        """Halt trading for each limit that broke since; gives back those that it is halted for."""
+        if not self._options.may_halt:
+            return frozenset()
+        broken = {name: share for name, share in used.items() if share >= LIMIT_SHARE}
+        done = halted & broken.keys()
+        for name in sorted(broken.keys() - halted):
+            refusal = await context.halt(ALL, self.worker_name, f"{name} at {broken[name]:.0f} % of its limit")
             if refusal is None:
-                self._halted.add(name)
+                done |= {name}
             else:
                 context.log.error("halt_refused", limit=name, reason=refusal)
+        return done
+
+
+def check_limits(options: RiskOptions) -> RiskOptions:
+    """Give options back when they make sense.
+
+    Raises:
+        ConfigError: A limit is not above 0; without a limit the key is left out.
+    """
+    amounts = {"starting_equity": options.starting_equity, **msgspec.structs.asdict(options.limits)}
+    for name, amount in amounts.items():
+        if amount is not None and not (amount.is_finite() and amount > 0):
+            raise ConfigError(f"[workers.options.risk_monitor] {name}: expected an amount above 0, was {amount}")
+    return options
 
 
 def portfolio_valued(valuation: Valuation, currency: str, now_ns: int) -> PortfolioValued:
@@ -146,7 +172,7 @@ def read_holdings(state_directory: Path, currency: str) -> list[Holding]:
     Raises:
         NotReadyError: There is no read model yet.
     """
-    with open_model(path_of(state_directory), SCHEMA_VERSION) as connection:
+    with Positions.reading(state_directory) as connection:
         rows = connection.execute("SELECT * FROM positions").fetchall()
     return [_holding(row) for row in rows if quote_currency(row["symbol"]) == currency]
 
@@ -172,8 +198,12 @@ def _alert(name: str, share: Decimal, now_ns: int, *, is_broken: bool) -> AlertT
     )
 
 
-def _read_state(path: Path) -> RiskState | None:
+def _read_kept(path: Path) -> Kept | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RiskState)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Kept)
+    except FileNotFoundError:
         return None
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"{path}: expected what the risk monitor wrote, {error}; remove it to begin with a new peak"
+        ) from error

@@ -23,32 +23,36 @@ async def keep_schedule(worker: ScheduledWorker, context: WorkerContext) -> None
     """
     trigger = read_schedule(worker.schedule)
     path = context.state_directory / f"{worker.worker_name}.schedule"
-    last = _read_last(path) or _time(context.clock.now_ns())
+    last = _read_last(path)
+    if last is None:
+        last = _time(context.clock.now_ns())
+        replace_file(path, msgspec.json.encode(last))  # so that a run which is missed before the first one is known
     while True:
         due = next_due(trigger, last)
         now = _time(context.clock.now_ns())
         if due > now:
             await asyncio.sleep(min((due - now).total_seconds(), LOOK_S_MAX))
             continue
-        while (later := next_due(trigger, due)) <= now:
-            due = later  # several that were missed are one
         await worker.run(int(due.timestamp()) * NS_PER_S, context)
-        replace_file(path, msgspec.json.encode(due))
-        last = due
+        last = max(due, now)  # several that were missed are one
+        replace_file(path, msgspec.json.encode(last))
 
 
 def read_schedule(line: str) -> CronTrigger:
     """Read a crontab line.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is none, or names a day that never comes.
     """
     try:
-        return CronTrigger.from_crontab(line, timezone=UTC)
+        trigger = CronTrigger.from_crontab(line, timezone=UTC)
+        if trigger.get_next_fire_time(None, _time(0)) is None:
+            raise ValueError("such a day never comes")
     except ValueError as error:
         raise ConfigError(
             f"schedule {line!r}: expected minute hour day month weekday, as in crontab; {error}"
         ) from error
+    return trigger
 
 
 def next_due(trigger: CronTrigger, after: datetime) -> datetime:

@@ -7,18 +7,20 @@ from importlib.metadata import entry_points
 
 from common.bus import Bus
 from common.bus.dead_letters import FOLDER, DeadLetters
+from common.bus.redelivery import Redriver
 from common.bus.worker import Projector, Worker, WorkerContext
 from common.bus.zeromq import ZeroMQLink
-from common.errors import ConfigError
+from common.errors import ConfigError, NotReadyError
 from common.events.risk import ControlAction
 from common.metrics import Latency
 from common.process import Process
 from common.sockets.control import ask, make_request
 from workers.config import WorkersConfig
+from workers.options import missing_library
 from workers.registry import WorkerRegistry
 
 ENTRY_POINT = "tickpulse.workers"
-DRAIN_S = 3.0
+DRAIN_S = 1.5  # each of the three steps of a stop: less than run.stop_ms_max together
 
 
 class WorkersService:
@@ -71,8 +73,15 @@ class WorkersService:
         self._run(self._start())
 
     def turn(self, timeout_ms: int) -> None:
-        """Let the loop run."""
+        """Let the loop run.
+
+        Raises:
+            ConfigError: A worker cannot begin with its config.
+        """
         self._run(asyncio.sleep(timeout_ms / 1_000))
+        failure = self._registry.failure()
+        if failure is not None:
+            raise ConfigError(f"worker {failure}")
 
     def readiness(self) -> str | None:
         """Ready when every worker runs."""
@@ -81,9 +90,12 @@ class WorkersService:
     def counters(self) -> dict[str, int]:
         """What the bus and the workers did."""
         snapshot = self._bus.snapshot()
+        handlers = snapshot.handlers
         counts = {"events_published": sum(kind.published for kind in snapshot.types.values())}
-        counts |= {"dead_letters": sum(handler.dead_letters for handler in snapshot.handlers.values())}
-        counts |= {f"handled_{name}": handler.handled for name, handler in snapshot.handlers.items()}
+        counts["dead_letters"] = sum(
+            handler.counts.dead_letters + handler.counts.spilled for handler in handlers.values()
+        )
+        counts |= {f"handled_{name}": handler.counts.handled for name, handler in handlers.items()}
         counts |= {f"bus_{name}": count for name, count in snapshot.link.items()}
         workers = self._registry.snapshot()
         counts |= {f"behind_{name}": worker.behind for name, worker in workers.items() if worker.behind is not None}
@@ -99,13 +111,14 @@ class WorkersService:
         self._stopping = self._loop.create_task(self._stop())
 
     def is_settled(self) -> bool:
-        """Tell whether all have ended."""
-        return self._stopping is None or self._stopping.done()
+        """Tell whether all have ended; raises what kept them from it."""
+        if self._stopping is None or not self._stopping.done():
+            return self._stopping is None
+        self._stopping.result()
+        return True
 
     def close(self) -> None:
-        """Give the files back."""
-        if hasattr(self, "_registry") and not self.is_settled():
-            self._run(self._stop())
+        """Give the files back. What was not settled by now is what a crash would leave: the start is the recovery."""
         pending = asyncio.all_tasks(self._loop)
         for task in pending:
             task.cancel()
@@ -120,11 +133,13 @@ class WorkersService:
         for name in self._rebuild:
             self._registry.rebuild(name)
         self._registry.start()
+        self._redriving = self._loop.create_task(Redriver(self._bus, self._letters, self._process.log).run())
 
     async def _stop(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._registry.catch_up()
+        self._redriving.cancel()
         await self._bus.drain(DRAIN_S)
         await self._registry.stop()
         await self._bus.close(DRAIN_S)
@@ -135,6 +150,7 @@ class WorkersService:
     def _context_for(self, name: str) -> WorkerContext:
         process = self._process
         return WorkerContext(
+            worker_name=name,
             publish=self._bus.publish,
             clock=process.clock,
             log=process.log.bind(worker=name),
@@ -146,7 +162,10 @@ class WorkersService:
     async def _halt(self, scope: str, by: str, reason: str) -> str | None:
         """Have the executor stop trading; gives back why it was refused."""
         request = make_request(ControlAction.HALT, scope, by, reason)
-        answer = await asyncio.to_thread(ask, self._process.config, request)
+        try:
+            answer = await asyncio.to_thread(ask, self._process.config, request)
+        except NotReadyError as error:
+            return str(error)
         return None if answer.is_done else f"{answer.reason}: {answer.detail}"
 
 
@@ -161,7 +180,10 @@ def load_worker(name: str) -> type[Worker]:
         raise ConfigError(
             f"worker {name!r}: expected one of {', '.join(sorted(found)) or 'none'}; correct [workers] enabled"
         )
-    loaded = found[name].load()
+    try:
+        loaded = found[name].load()
+    except ModuleNotFoundError as error:
+        raise ConfigError(missing_library(error, f"worker {name!r}")) from error
     if not (isinstance(loaded, type) and issubclass(loaded, Worker)):
         raise ConfigError(f"worker {name!r}: expected a class below common.bus.worker.Worker, was {loaded!r}")
     return loaded

@@ -2,10 +2,14 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from common.bus.worker import Projector, WorkerContext
 from common.errors import ConfigError, FatalError, NotReadyError
+from common.history import Position, Recorded
 
 FOLDER = "read-models"
 
@@ -36,17 +40,17 @@ class ModelFile:
             ) from error
 
     @property
-    def seq(self) -> int:
-        """Number of the last fact in the model."""
-        return int(self.connection.execute("SELECT seq FROM position").fetchone()[0])
+    def position(self) -> Position:
+        """The last fact in the model."""
+        return position_of(self.connection)
 
     @contextlib.contextmanager
-    def transaction(self, seq: int) -> Iterator[sqlite3.Connection]:
+    def transaction(self, position: Position) -> Iterator[sqlite3.Connection]:
         """Change the model up to this fact."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
-            self.connection.execute("UPDATE position SET seq = ?", [seq])
+            self.connection.execute("UPDATE position SET seq = ?, timestamp_ns = ?", position)
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise
@@ -62,13 +66,68 @@ class ModelFile:
         ]
         drops = "".join(f'DROP TABLE "{name}"; ' for name in names)
         self.connection.executescript(
-            f"BEGIN; {drops} {self._schema} CREATE TABLE position (seq INTEGER NOT NULL); "  # noqa: S608  # no values
-            f"INSERT INTO position VALUES (0); PRAGMA user_version = {self._version}; COMMIT;"
+            f"BEGIN; {drops} {self._schema} "  # noqa: S608  # no values
+            "CREATE TABLE position (seq INTEGER NOT NULL, timestamp_ns INTEGER NOT NULL); "
+            f"INSERT INTO position VALUES (0, 0); PRAGMA user_version = {self._version}; COMMIT;"
         )
 
     def close(self) -> None:
         """Give the file back."""
         self.connection.close()
+
+
+class SqliteModel(Projector):
+    """A projector whose model is one such file: says what its tables are, and what a fact does to them."""
+
+    schema: ClassVar[str]
+    schema_version: ClassVar[int]
+
+    _file: ModelFile | None = None
+
+    @classmethod
+    def path(cls, state_directory: Path) -> Path:
+        """Where the model of a run directory is."""
+        return state_directory / FOLDER / f"{cls.worker_name}.sqlite"
+
+    @classmethod
+    @contextlib.contextmanager
+    def reading(cls, state_directory: Path) -> Iterator[sqlite3.Connection]:
+        """Read the model of a run directory; raises as `open_model`."""
+        with open_model(cls.path(state_directory), cls.schema_version) as connection:
+            yield connection
+
+    @abstractmethod
+    def apply_fact(self, connection: sqlite3.Connection, fact: Recorded) -> None:
+        """Change the tables by one fact."""
+
+    async def start(self, context: WorkerContext) -> None:
+        self._file = ModelFile(self.path(context.state_directory), self.schema, self.schema_version)
+
+    async def stop(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def reset(self) -> None:
+        self._opened().reset()
+
+    def position(self) -> Position:
+        return self._opened().position
+
+    async def apply(self, facts: Sequence[Recorded], context: WorkerContext) -> None:
+        with self._opened().transaction(Position(facts[-1].seq, facts[-1].timestamp_ns)) as connection:
+            for fact in facts:
+                self.apply_fact(connection, fact)
+
+    def _opened(self) -> ModelFile:
+        if self._file is None:
+            raise FatalError(f"read model {self.worker_name}: expected an open file, it was not started")
+        return self._file
+
+
+def position_of(connection: sqlite3.Connection) -> Position:
+    """The last fact in a model."""
+    return Position(*connection.execute("SELECT seq, timestamp_ns FROM position").fetchone())
 
 
 @contextlib.contextmanager

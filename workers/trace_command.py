@@ -10,8 +10,8 @@ from common.clock import NS_PER_MS, NS_PER_US
 from common.command import Command, load_config, run_options
 from common.errors import NotReadyError
 from common.tables import format_table, format_time
-from workers.audit import SCHEMA_VERSION, path_of
-from workers.sqlite_model import open_model
+from workers.audit import Audit
+from workers.sqlite_model import position_of
 from workers.tracing import Record, Step, chain_of
 
 EPILOG = """\b
@@ -36,9 +36,9 @@ def trace(
 ) -> None:
     """Show the causal chain of an order, from tick to fill, with the time between."""
     run_directory = load_config(config_path, run_dir, assignments).run_directory()
-    with open_model(path_of(run_directory.file("state", "")), SCHEMA_VERSION) as connection:
+    with Audit.reading(run_directory.file("state", "")) as connection:
         records = find_records(connection, identifier)
-        seq = int(connection.execute("SELECT seq FROM position").fetchone()[0])
+        seq = position_of(connection).seq
     if not records:
         raise NotReadyError(
             f"{identifier}: expected the id of an order or a signal, the audit up to journal entry {seq} has none; "

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_DAY
 from common.events.market import Quote
 from common.money import EXACT, ZERO
 
-DAY_NS = 86_400 * NS_PER_S
 PERCENT = Decimal(100)
 
 
@@ -107,12 +106,12 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
 def begin_risk(equity: Decimal, now_ns: int) -> RiskState:
     """The state before anything happened."""
-    return RiskState(peak_equity=equity, day=now_ns // DAY_NS, day_equity=equity)
+    return RiskState(peak_equity=equity, day=now_ns // NS_PER_DAY, day_equity=equity)
 
 
 def follow_risk(state: RiskState, equity: Decimal, now_ns: int) -> RiskState:
     """The state after one more valuation."""
-    day = now_ns // DAY_NS
+    day = now_ns // NS_PER_DAY
     return RiskState(
         peak_equity=max(state.peak_equity, equity),
         day=day,
@@ -121,7 +120,7 @@ def follow_risk(state: RiskState, equity: Decimal, now_ns: int) -> RiskState:
 
 
 def shares_used(valuation: Valuation, state: RiskState, limits: RiskLimits) -> dict[str, Decimal]:
-    """How much of each limit is used, in percent; more than 100 breaks it."""
+    """How much of each limit is used, in percent; 100 or more breaks it."""
     share = valuation.largest_value / valuation.gross_value if valuation.gross_value else ZERO
     used = {
         "gross_value": (valuation.gross_value, limits.gross_value_max),

@@ -25,13 +25,14 @@ from typing import Any, NamedTuple
 from common.bus.selection import Selection
 from common.clock import Clock
 from common.events.base import Event
-from common.history import Recorded
+from common.history import Position, Recorded
 from common.log import Log
 
 
 class WorkerContext(NamedTuple):
     """What a worker has from its host."""
 
+    worker_name: str
     publish: Callable[[Event], Awaitable[None]]
     clock: Clock
     log: Log
@@ -46,10 +47,13 @@ class Worker(ABC):
     worker_name: str
 
     async def start(self, context: WorkerContext) -> None:  # noqa: B027  # most have nothing to prepare
-        """Prepare; called before the first work, and again after each restart. What it raises is retried."""
+        """Prepare; called before the first work, and again after each restart.
+
+        What it raises is retried, with growing pauses; but a `ConfigError` needs a person and ends the worker.
+        """
 
     async def stop(self) -> None:  # noqa: B027  # most have nothing to give back
-        """Give back what `start` took."""
+        """Give back what `start` took; called after a start that failed, too."""
 
     def health(self) -> str | None:
         """None while all is well; otherwise what is wrong, and the worker is restarted."""
@@ -101,18 +105,18 @@ class ScheduledWorker(Worker):
 
     @abstractmethod
     async def run(self, due_ns: int, context: WorkerContext) -> None:
-        """Work. `due_ns` is when it was due; several missed while nobody ran are one."""
+        """Work. `due_ns` is when it was due; several missed while nobody ran are one, the first of them."""
 
 
 class Projector(Worker):
-    """Keeps a read model: applies each fact once, in order, and writes the number of the last with the model."""
+    """Keeps a read model: applies each fact once, in order, and writes its position with the model."""
 
     history: str = "executor"  # whose facts, by the entry point `tickpulse.histories`
     batch_facts_max = 100  # some 5 ms of the loop that all workers share
 
     @abstractmethod
-    def last_seq(self) -> int:
-        """Number of the last fact that the model contains; 0 for none."""
+    def position(self) -> Position:
+        """Number and time of the last fact that the model contains."""
 
     @abstractmethod
     async def apply(self, facts: Sequence[Recorded], context: WorkerContext) -> None:

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from support.executor_builders import ExecutorHarness, make_report
 
 from common.bus.worker import WorkerContext
 from common.clock import NS_PER_S, VirtualClock
 from common.events.base import DRAFT, Event
 from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
+from common.events.venue import ExecutionType
+from common.history import Recorded
+from common.history import Recorded
 from common.log import get_log
 from executor.book import Book
 from executor.entries import Entry
-from common.history import Recorded
+from executor.book import Book
+from executor.entries import Entry
 
 START_NS = 1_700_000_000 * NS_PER_S
 
@@ -29,6 +34,7 @@ class Desk:
         self.halts: list[tuple[str, str, str]] = []
         self.refusal: str | None = None
         self.context = WorkerContext(
+            worker_name="worker",
             publish=self._publish,
             clock=self.clock,
             log=get_log(),
@@ -80,3 +86,23 @@ def make_value(equity: str, *, at_s: float = 0.0, starting: str = "1000") -> Por
         cash=Decimal(equity), gross_value=Decimal(0), net_value=Decimal(0), realised_pnl=profit,
         unrealised_pnl=Decimal(0), fees=Decimal(0),
     )  # fmt: skip
+
+
+def entries_of_a_day() -> list[Entry]:
+    """A bought and half sold position, a refused signal, a correction, and a trade that is taken back."""
+    harness = ExecutorHarness()
+    harness.recover()
+    harness.have_working("s-1", quantity="2")
+    harness.fill("s-1", quantity="2", price="100", fee="0.1", filled_quantity="2", leaves_quantity="0")
+    harness.have_working("s-2", action="sell", quantity="1")
+    sold = {"side": "sell", "quantity": "1", "filled_quantity": "1", "leaves_quantity": "0"}
+    harness.fill("s-2", price="110", fee="0.2", **sold)
+    harness.signal("s-3", quantity="0.00000001")
+    harness.execute(
+        make_report(3, "s-2", execution_type=ExecutionType.TRADE_CORRECT, corrects=2, price="112", fee="0.3", **sold)
+    )
+    harness.have_working("s-4", quantity="1")
+    harness.fill("s-4", price="105", fee="0.1", quantity="1", filled_quantity="1", leaves_quantity="0")
+    bust = {"quantity": "1", "price": None, "fee": None, "filled_quantity": "0", "leaves_quantity": "0"}
+    harness.execute(make_report(5, "s-4", execution_type=ExecutionType.TRADE_CANCEL, corrects=4, **bust))
+    return harness.journal.entries

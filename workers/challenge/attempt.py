@@ -5,7 +5,7 @@ from typing import TypedDict
 
 import msgspec
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_DAY
 from common.events.base import DRAFT, Event
 from common.events.challenge import (
     ChallengeCompleted,
@@ -18,7 +18,6 @@ from common.events.evaluation import EvaluationStatus, EvaluationStatusChanged, 
 from common.money import ZERO
 from workers.challenge.terms import ChallengeTerms, PhaseTerms
 
-DAY_NS = 86_400 * NS_PER_S
 DAILY_LOSS, TOTAL_LOSS, TIME_OVER = "DAILY_LOSS_LIMIT", "TOTAL_LOSS_LIMIT", "TIME_OVER"
 
 
@@ -68,7 +67,7 @@ def start(terms: ChallengeTerms, now_ns: int) -> Outcome:
         equity=balance,
         phase_equity=balance,
         day_equity=balance,
-        day=now_ns // DAY_NS,
+        day=now_ns // NS_PER_DAY,
         lowest_equity=balance,
         started_ns=now_ns,
         phase_started_ns=now_ns,
@@ -84,14 +83,14 @@ def start(terms: ChallengeTerms, now_ns: int) -> Outcome:
         profit_target=phase.profit_target,
         daily_loss_max=terms.daily_loss_max,
         drawdown_max=terms.total_loss_max,
-        ends_ns=None if phase.days_max is None else now_ns + phase.days_max * DAY_NS,
+        ends_ns=None if phase.days_max is None else now_ns + phase.days_max * NS_PER_DAY,
     )
     return attempt, [started, _status(terms, EvaluationStatus.PENDING, attempt, now_ns)]
 
 
 def trade(attempt: Attempt, timestamp_ns: int) -> Attempt:
     """Something was traded: its day counts."""
-    day = timestamp_ns // DAY_NS
+    day = timestamp_ns // NS_PER_DAY
     if not attempt.is_running or timestamp_ns < attempt.phase_started_ns or day in attempt.trading_days:
         return attempt
     return msgspec.structs.replace(attempt, trading_days=(*attempt.trading_days, day))
@@ -101,7 +100,7 @@ def revalue(attempt: Attempt, terms: ChallengeTerms, equity: Decimal, now_ns: in
     """The portfolio is worth this much now: check every rule. Losses come first."""
     if not attempt.is_running:
         return attempt, []
-    day = now_ns // DAY_NS
+    day = now_ns // NS_PER_DAY
     if day > attempt.day:
         # The day begins with what the one before ended with.
         attempt = msgspec.structs.replace(attempt, day=day, day_equity=attempt.equity)
@@ -139,8 +138,8 @@ def _broken_rule(
         return DAILY_LOSS, terms.daily_loss_max, attempt.daily_loss()
     if attempt.total_loss(terms) >= terms.total_loss_max:
         return TOTAL_LOSS, terms.total_loss_max, attempt.total_loss(terms)
-    if phase.days_max is not None and now_ns >= attempt.phase_started_ns + phase.days_max * DAY_NS:
-        return TIME_OVER, Decimal(phase.days_max), Decimal((now_ns - attempt.phase_started_ns) // DAY_NS)
+    if phase.days_max is not None and now_ns >= attempt.phase_started_ns + phase.days_max * NS_PER_DAY:
+        return TIME_OVER, Decimal(phase.days_max), Decimal((now_ns - attempt.phase_started_ns) // NS_PER_DAY)
     return None
 
 

@@ -35,9 +35,7 @@ def challenge(
     found = [
         progress
         for path in sorted(folder.glob("*.json"))
-        if not path.name.endswith(".summary.json")
-        and (attempt_id is None or path.stem == attempt_id)
-        and (progress := read_progress(path)) is not None
+        if (attempt_id is None or path.stem == attempt_id) and (progress := read_progress(path)) is not None
     ]
     if not found:
         raise NotReadyError(

@@ -14,9 +14,10 @@ class Curve(msgspec.Struct, kw_only=True):
     values: list[Decimal] = []
     interval_ns: int = 0
 
-    def add(self, timestamp_ns: int, value: Decimal) -> None:
-        """Take a point, unless it is too near to the last one."""
-        if self.times_ns and timestamp_ns - self.times_ns[-1] < self.interval_ns:
+    def add(self, timestamp_ns: int, value: Decimal, *, is_last: bool = False) -> None:
+        """Take a point, unless it is too near to the one before; the last one always."""
+        is_near = bool(self.times_ns) and timestamp_ns - self.times_ns[-1] < self.interval_ns
+        if is_near and not is_last:
             return
         self.times_ns.append(timestamp_ns)
         self.values.append(value)

@@ -6,16 +6,18 @@ from pathlib import Path
 import msgspec
 
 from common.bus.worker import EventWorker, WorkerContext
+from common.clock import NS_PER_DAY
+from common.errors import ConfigError, NotReadyError
 from common.events.base import DRAFT, Event
 from common.events.evaluation import ReportGenerated
 from common.events.portfolio import PortfolioValued
-from common.events.trading import OrderFilled, OrderPartiallyFilled
 from common.run_directory import replace_file
 from workers.challenge.attempt import Attempt, Outcome, revalue, start, trade
 from workers.challenge.curve import Curve
-from workers.challenge.report import page_of, summary_of
+from workers.challenge.report import page_of
 from workers.challenge.terms import ChallengeTerms, check_terms
 from workers.options import read_options
+from workers.positions import Positions, first_trades_of_days
 
 FOLDER = "challenges"
 
@@ -33,7 +35,7 @@ class Challenge(EventWorker):
     """Starts the attempt that the config names with the first valuation, and follows it to its end."""
 
     worker_name = "challenge"
-    interests = (PortfolioValued, OrderFilled, OrderPartiallyFilled)
+    interests = PortfolioValued
 
     async def start(self, context: WorkerContext) -> None:
         terms = check_terms(read_options(context, ChallengeTerms))
@@ -41,33 +43,30 @@ class Challenge(EventWorker):
         self._folder.mkdir(exist_ok=True)
         self._progress = read_progress(self._folder / f"{terms.attempt_id}.json")
         self._terms = self._progress.terms if self._progress is not None else terms
+        if self._terms != terms:
+            context.log.warning("challenge_terms_kept", attempt=terms.attempt_id, advice="name another attempt_id")
 
     def can_handle(self, event: Event) -> bool:
-        return not isinstance(event, PortfolioValued) or event.currency == self._terms.currency
+        return isinstance(event, PortfolioValued) and event.currency == self._terms.currency
 
     async def process_event(self, event: Event, context: WorkerContext) -> None:
-        if isinstance(event, PortfolioValued):
-            await self._on_value(event, context)
-        elif self._progress is not None:
-            attempt = trade(self._progress.attempt, event.timestamp_ns)
-            self._progress = msgspec.structs.replace(self._progress, attempt=attempt)
-
-    async def _on_value(self, event: PortfolioValued, context: WorkerContext) -> None:
+        if not isinstance(event, PortfolioValued):
+            return
         now_ns, profit = event.timestamp_ns, event.realised_pnl + event.unrealised_pnl - event.fees
         before = self._progress
         if before is None:
             attempt, events = start(self._terms, now_ns)
             before = Progress(terms=self._terms, attempt=attempt, curve=Curve(), profit_before=profit)
             await self._keep(before, (attempt, events), now_ns, context)
-            return
-        if before.attempt.is_running:
+        elif before.attempt.is_running:
             equity = self._terms.starting_balance + profit - before.profit_before
-            await self._keep(before, revalue(before.attempt, self._terms, equity, now_ns), now_ns, context)
+            attempt = _with_trades(before.attempt, context.state_directory)
+            await self._keep(before, revalue(attempt, self._terms, equity, now_ns), now_ns, context)
 
     async def _keep(self, before: Progress, outcome: Outcome, now_ns: int, context: WorkerContext) -> None:
         """Write the state first: an event that is told twice does less harm than an attempt that forgets its end."""
         attempt, events = outcome
-        before.curve.add(now_ns, attempt.equity)
+        before.curve.add(now_ns, attempt.equity, is_last=not attempt.is_running)
         self._progress = msgspec.structs.replace(before, attempt=attempt)
         replace_file(self._folder / f"{self._terms.attempt_id}.json", msgspec.json.encode(self._progress))
         for event in events:
@@ -91,20 +90,36 @@ class Challenge(EventWorker):
         )
 
 
+def _with_trades(attempt: Attempt, state_directory: Path) -> Attempt:
+    """Count the days of trading since, as the read model of positions has them: no fill is missed there."""
+    next_day_ns = (max(attempt.trading_days, default=-1) + 1) * NS_PER_DAY
+    try:
+        with Positions.reading(state_directory) as connection:
+            for timestamp_ns in first_trades_of_days(connection, max(attempt.phase_started_ns, next_day_ns)):
+                attempt = trade(attempt, timestamp_ns)
+    except NotReadyError:
+        pass  # nothing was traded yet
+    return attempt
+
+
 def write_report(folder: Path, progress: Progress) -> Path:
-    """Write the page and the figures of an attempt beside its state; gives back the page."""
+    """Write the page of an attempt beside its state; gives it back."""
     page = folder / f"{progress.terms.attempt_id}.html"
     replace_file(page, page_of(progress.attempt, progress.terms, progress.curve).encode())
-    replace_file(
-        folder / f"{progress.terms.attempt_id}.summary.json",
-        msgspec.json.encode(summary_of(progress.attempt, progress.terms)),
-    )
     return page
 
 
 def read_progress(path: Path) -> Progress | None:
-    """What is kept of an attempt; None where there is none yet."""
+    """What is kept of an attempt; None where there is none yet.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Progress)
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"{path}: expected what the worker `challenge` wrote, {error}; remove it, or name another attempt_id"
+        ) from error

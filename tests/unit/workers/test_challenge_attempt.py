@@ -3,8 +3,9 @@
 from decimal import Decimal
 
 import pytest
+from support.worker_builders import START_NS
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_DAY, NS_PER_S
 from common.errors import ConfigError
 from common.events.challenge import (
     ChallengeCompleted,
@@ -14,8 +15,7 @@ from common.events.challenge import (
     PhaseAdvanced,
 )
 from common.events.evaluation import EvaluationStatus, EvaluationStatusChanged, RuleViolated
-from support.worker_builders import START_NS
-from workers.challenge.attempt import DAY_NS, Attempt, revalue, start, trade
+from workers.challenge.attempt import Attempt, revalue, start, trade
 from workers.challenge.terms import ChallengeTerms, PhaseTerms, check_terms
 
 TERMS = ChallengeTerms(
@@ -108,11 +108,11 @@ def test_loss_that_recovers_has_failed_all_the_same() -> None:
 
 def test_phase_ends_with_its_time() -> None:
     """Ten days after its own beginning, not after that of the attempt."""
-    attempt, _ = revalue(trade(begun(), at(1)), TERMS, Decimal(1_100), START_NS + 5 * DAY_NS)
-    attempt, _ = revalue(attempt, TERMS, Decimal(1_100), START_NS + 14 * DAY_NS)
+    attempt, _ = revalue(trade(begun(), at(1)), TERMS, Decimal(1_100), START_NS + 5 * NS_PER_DAY)
+    attempt, _ = revalue(attempt, TERMS, Decimal(1_100), START_NS + 14 * NS_PER_DAY)
     assert attempt.is_running
 
-    attempt, _ = revalue(attempt, TERMS, Decimal(1_100), START_NS + 15 * DAY_NS)
+    attempt, _ = revalue(attempt, TERMS, Decimal(1_100), START_NS + 15 * NS_PER_DAY)
 
     assert attempt.failed_by == "TIME_OVER"
 

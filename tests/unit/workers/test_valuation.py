@@ -3,11 +3,10 @@
 from decimal import Decimal
 
 import pytest
-
-from common.clock import NS_PER_S
 from support.worker_builders import START_NS, make_quote
+
+from common.clock import NS_PER_DAY, NS_PER_S
 from workers.valuation import (
-    DAY_NS,
     Holding,
     RiskLimits,
     begin_risk,
@@ -58,9 +57,7 @@ def test_flat_position_keeps_what_it_won() -> None:
     assert (found.equity, found.gross_value) == (110, 0)
 
 
-@pytest.mark.parametrize(
-    ("symbol", "currency"), [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("ETH/BTC", "BTC")]
-)
+@pytest.mark.parametrize(("symbol", "currency"), [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("ETH/BTC", "BTC")])
 def test_symbol_names_its_currency(symbol: str, currency: str) -> None:
     """In ccxt's form, futures too."""
     assert quote_currency(symbol) == currency
@@ -79,7 +76,7 @@ def test_peak_and_beginning_of_the_day_are_remembered() -> None:
 
     assert (state.drawdown(Decimal(105)), state.daily_loss(Decimal(95))) == (15, 5)
 
-    next_day = follow_risk(state, Decimal(90), START_NS + DAY_NS)
+    next_day = follow_risk(state, Decimal(90), START_NS + NS_PER_DAY)
 
     assert next_day.daily_loss(Decimal(85)) == 5
     assert next_day.drawdown(Decimal(85)) == 35
