@@ -32,7 +32,7 @@ class NotificationRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Which events, and where to."""
 
     name: str
-    topics: tuple[str, ...]
+    topics: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     severity_min: Severity | None = None  # of events that have one
     to: tuple[Literal["log", "webhook"], ...] = ("log",)
     per_minute_max: Annotated[int, msgspec.Meta(gt=0)] = 30
@@ -48,7 +48,7 @@ DEFAULT_RULES = (
 class NotificationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[workers.options.notifications]`."""
 
-    rules: tuple[NotificationRule, ...] = DEFAULT_RULES
+    rules: Annotated[tuple[NotificationRule, ...], msgspec.Meta(min_length=1)] = DEFAULT_RULES
     webhook_url: str | None = None
     webhook_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 3.0
 

@@ -137,7 +137,7 @@ class WorkerRegistry:
         """Wait until every projector has read its history to the end, as that is now."""
         waiting = [(life, life.looks) for life in self._lives.values() if isinstance(life.worker, Projector)]
         # The look in hand may have begun before now; the one behind it has not.
-        while any(life.looks < looks + 2 or life.behind for life, looks in waiting):  # noqa: ASYNC110  # a look is too frequent to be an event
+        while any(life.looks < looks + 2 or life.behind for life, looks in waiting):  # noqa: ASYNC110  # 20 looks a second
             await asyncio.sleep(self._config.history_interval_ms / 1_000)
 
     def snapshot(self) -> dict[str, WorkerSnapshot]:

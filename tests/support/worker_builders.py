@@ -1,6 +1,7 @@
 """What the tests of workers need: a context that collects, facts of a history, a clock that stands still."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
 from common.events.venue import ExecutionType
 from common.history import Recorded
-from common.history import Recorded
 from common.log import get_log
 from executor.book import Book
 from executor.entries import Entry
-from executor.book import Book
-from executor.entries import Entry
+from workers.positions import Positions
 
 START_NS = 1_700_000_000 * NS_PER_S
 
@@ -106,3 +105,22 @@ def entries_of_a_day() -> list[Entry]:
     bust = {"quantity": "1", "price": None, "fee": None, "filled_quantity": "0", "leaves_quantity": "0"}
     harness.execute(make_report(5, "s-4", execution_type=ExecutionType.TRADE_CANCEL, corrects=4, **bust))
     return harness.journal.entries
+
+
+async def until(condition: Callable[[], object], patience_s: float = 20.0) -> None:
+    """Let the loop turn until something is so."""
+    async with asyncio.timeout(patience_s):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+def build_positions(entries: Sequence[Entry], directory: Path) -> None:
+    """The read model of positions, made of these entries."""
+
+    async def run() -> None:
+        model = Positions()
+        await model.start(Desk(directory).context)
+        await model.apply(facts_of(list(entries)), Desk(directory).context)
+        await model.stop()
+
+    asyncio.run(run())
