@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.clock import NS_PER_S
-from common.events.system import ProcessState
+from common.events.system import ProcessReported, ProcessState
 from common.events.trading import PositionEvent
 from monitor.tally import Tally
 
@@ -67,7 +67,7 @@ class LivePanel:
                 str(report.pid),
                 str(tally.restarts(report.source)),
                 f"{report.turns * NS_PER_S / lived_ns:,.0f}",
-                report.detail,
+                report.detail or _standing(report),
             )
         return table
 
@@ -108,6 +108,11 @@ class LivePanel:
                 *("-" if amount is None else f"{amount:,.2f}" for amount in amounts),
             )
         return table
+
+
+def _standing(report: ProcessReported) -> str:
+    """How far the read models of the workers are behind the executor, in facts."""
+    return f"behind {report.counters['behind']:,}" if "behind" in report.counters else ""
 
 
 def _table(*columns: str) -> Table:

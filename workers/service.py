@@ -15,6 +15,7 @@ from common.events.risk import ControlAction
 from common.metrics import Latency
 from common.process import Process
 from common.sockets.control import ask, make_request
+from common.sockets.factory import Sockets
 from workers.config import WorkersConfig
 from workers.options import missing_library
 from workers.registry import WorkerRegistry
@@ -48,8 +49,9 @@ class WorkersService:
         process = self._process
         path = process.run_directory.file("state", FOLDER) / f"{process.source}.sqlite"
         self._letters = DeadLetters(path)
+        self._sockets = Sockets(process.settings.sockets)  # the link closes them, before the last report of the process
         link = ZeroMQLink(
-            process.sockets,
+            self._sockets,
             publish=process.endpoint("workers"),
             subscribe=[process.endpoint(channel) for channel in self._config.channels],
             source=process.source,
@@ -99,6 +101,7 @@ class WorkersService:
         counts |= {f"bus_{name}": count for name, count in snapshot.link.items()}
         workers = self._registry.snapshot()
         counts |= {f"behind_{name}": worker.behind for name, worker in workers.items() if worker.behind is not None}
+        counts["behind"] = max((worker.behind or 0 for worker in workers.values()), default=0)
         counts["worker_restarts"] = sum(worker.restarts for worker in workers.values())
         return counts
 
@@ -126,6 +129,7 @@ class WorkersService:
             self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         self._loop.close()
         if hasattr(self, "_letters"):
+            self._sockets.close()
             self._letters.close()
 
     async def _start(self) -> None:
