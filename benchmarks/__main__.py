@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from benchmarks import bus as bus_benchmark
 from benchmarks import latency as latency_benchmark
 from benchmarks import plot
 from benchmarks import throughput as throughput_benchmark
+from benchmarks.bus import BusReport, format_bus
 from benchmarks.latency import LatencyReport
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
@@ -21,7 +23,7 @@ from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = LatencyReport | ThroughputReport
+Report = LatencyReport | ThroughputReport | BusReport
 
 
 def output_options(function: F) -> F:
@@ -129,6 +131,35 @@ def throughput(*, json_path: Path | None, plot_path: Path | None, rounds: int, c
     _write(report, format_throughput(report), json_path)
     if plot_path is not None:
         draw_throughput(report, plot_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--count", type=click.IntRange(min=1_000), default=1_000_000, show_default=True, help="Events of each run."
+)
+@click.option("--faulty", is_flag=True, help="Once more beside a handler that always fails and one that hangs.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write everything that was measured.",
+)
+def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
+    """Events/s, latency and memory of the event bus.
+
+    One async handler on one core with every policy on: queues, retries, timeouts, circuit breaker, repeats. Beside the
+    events of a second of time stand those of a second of the processor, which a busy machine does not change. vn.py and
+    NautilusTrader do the same work where they are installed.
+
+    \b
+    tickpulse bench bus
+    tickpulse bench bus --faulty --json bus.json
+    """
+    _prepare(count, None)
+    report = bus_benchmark.run(count, _tell, is_faulty=faulty)
+    _write(report, format_bus(report), json_path)
     _exit(report)
 
 

@@ -45,12 +45,16 @@ def get_log(**bound: object) -> Log:
 class FaultLog:
     """Logs each kind of unusable frame once per peer; the rest is counted by whoever dropped it."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, keep: "Callable[[str, WireError], object] | None" = None) -> None:
+        """Prepare; `keep` is handed every frame with its channel, for whoever looks at them later."""
         self._log = log
+        self._keep = keep
         self._seen: set[tuple[str, str, str]] = set()
 
     def report(self, channel: str, error: "WireError", peer: str = "-") -> None:
-        """Tell of a frame that was dropped."""
+        """Tell of a frame that was dropped; it is in the error."""
+        if self._keep is not None:
+            self._keep(channel, error)
         key = (channel, peer, error.fault.value)
         if key in self._seen or len(self._seen) >= FAULT_KINDS_MAX:
             return

@@ -15,6 +15,8 @@ from typing import Protocol
 import msgspec
 
 from common.beats import BeatFile
+from common.bus.dead_letters import FOLDER
+from common.bus.frame_keeper import FrameKeeper
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.config import Config, Settings
 from common.errors import ConfigError, ExitCode
@@ -92,7 +94,8 @@ class Process:
         self.beats = BeatFile(self.run_directory.file("status", f"{source}.alive"))
         self.beats.write(self.clock.monotonic_ns(), 0)
         self.log: Log = get_log(process=source, epoch=self.epoch, pid=os.getpid())
-        self.faults = FaultLog(self.log)
+        self.frame_keeper = FrameKeeper(self.run_directory.file("state", f"{FOLDER}/{source}.sqlite"), self.clock)
+        self.faults = FaultLog(self.log, self.frame_keeper.keep)
         self.sockets = Sockets(self.settings.sockets)
         self.endpoints: dict[str, str] = {}
 
@@ -107,6 +110,7 @@ class Process:
 
     def close(self) -> None:
         """Close sockets and give the run directory back."""
+        self.frame_keeper.close()
         self.sockets.close()
         self.beats.close()
         self._lock.release()
@@ -204,6 +208,7 @@ class _Life:
         self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
 
     def _report_life(self) -> None:
+        self._process.frame_keeper.flush()
         detail = self._service.readiness()
         if detail != self._detail:
             self._detail = detail
@@ -229,7 +234,7 @@ class _Life:
             detail=detail,
             started_ns=self._started_ns,
             turns=self._turns,
-            counters=self._service.counters() if self._turns else {},
+            counters={**self._service.counters(), **process.frame_keeper.counters()} if self._turns else {},
             latencies=self._latencies,
             endpoints=process.endpoints,
         )

@@ -104,6 +104,7 @@ class ExchangeService:
             epoch=process.epoch,
             clock=self._clock,
             log=process.log,
+            faults=process.faults,
         )
         self._execution_socket = sockets.bind_publisher(process.endpoint("executions"))
         self._executions = process.publisher("executions", self._publish_frame)
@@ -170,6 +171,7 @@ class ExchangeService:
             if not isinstance(request, _REQUESTS):
                 raise WireError(WireFault.UNEXPECTED, f"orders: expected an order request, was {request.topic()}")
         except WireError as error:
+            error.frame = frame
             self._refuse(envelope, error, now_ns)
             return
         self._counts[f"requests_{request.kind}"] += 1

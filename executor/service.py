@@ -184,7 +184,7 @@ class ExecutorService:
                 if not isinstance(request, ControlRequested):
                     raise WireError(WireFault.UNEXPECTED, f"control: expected a command, was {request.topic()}")
             except WireError as error:
-                self._drop("control", error)
+                self._drop("control", error, frame)
                 continue
             reply = self._obey(request, self._clock.now_ns())
             self._process.log.warning(
@@ -204,7 +204,7 @@ class ExecutorService:
         try:
             message = read_pushed(frame)
         except WireError as error:
-            self._drop("signals", error)
+            self._drop("signals", error, frame)
             return
         now_ns = self._clock.now_ns()
         match message:
@@ -223,7 +223,7 @@ class ExecutorService:
         try:
             message = codec.decode(frame)
         except WireError as error:
-            self._drop("orders", error)
+            self._drop("orders", error, frame)
             return
         self._core.on_answer(message, self._clock.now_ns())
 
@@ -251,7 +251,8 @@ class ExecutorService:
             self._events.heartbeat(now_ns)
             self._next_heartbeat_ns = now_ns + self._config.heartbeat_interval_ms * NS_PER_MS
 
-    def _drop(self, channel: str, error: WireError) -> None:
+    def _drop(self, channel: str, error: WireError, frame: bytes) -> None:
         self._dropped += 1
+        error.frame = frame
         self._core.counts[error.fault.value] += 1
         self._process.faults.report(channel, error)

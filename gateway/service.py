@@ -205,6 +205,7 @@ class GatewayService:
             if not isinstance(request, SnapshotRequested):
                 raise WireError(WireFault.UNEXPECTED, f"snapshots: expected a snapshot request, was {request.topic()}")
         except WireError as error:
+            error.frame = frame
             self._normaliser.counts[error.fault.value] += 1
             self._process.faults.report("snapshots", error, peer=envelope[0].hex())
             return

@@ -60,6 +60,7 @@ class StrategyService:
             epoch=process.epoch,
             clock=self._clock,
             log=process.log,
+            faults=process.faults,
         )
         self._engine = Engine(
             name=name,

@@ -93,7 +93,7 @@ class WorkersService:
         """What the bus and the workers did."""
         snapshot = self._bus.snapshot()
         handlers = snapshot.handlers
-        counts = {"events_published": sum(kind.published for kind in snapshot.types.values())}
+        counts = {"events": sum(kind.published for kind in snapshot.types.values())}
         counts["dead_letters"] = sum(
             handler.counts.dead_letters + handler.counts.spilled for handler in handlers.values()
         )

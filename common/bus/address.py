@@ -48,9 +48,13 @@ def open_bus(
     scheme, publish, subscribe = read_url(url)
     if scheme == "memory":
         return Bus(config, **shared)
-    return Bus(config, link=ZeroMQLink(
-        Sockets(sockets or SocketsConfig()), publish=publish, subscribe=subscribe, **shared
-    ), **shared)  # fmt: skip
+    made = Sockets(sockets or SocketsConfig())
+    try:
+        link = ZeroMQLink(made, publish=publish, subscribe=subscribe, **shared)
+    except ConfigError:
+        made.close()
+        raise
+    return Bus(config, link=link, **shared)
 
 
 def read_url(url: str) -> tuple[str, str | None, list[str]]:

@@ -85,8 +85,8 @@ _SELECT = f"SELECT {', '.join((*_COLUMNS, 'id', 'state'))} FROM letters"  # noqa
 class DeadLetters:
     """The letters of one process. All methods raise `sqlite3.Error` when the disk or the file refuses."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+    def __init__(self, path: Path, *, locked_s_max: float = LOCKED_S_MAX) -> None:
+        """Open the file, or make it; `locked_s_max` is how long it is waited for while another process writes.
 
         Raises:
             ConfigError: It is another kind of file.
@@ -97,7 +97,7 @@ class DeadLetters:
         try:
             # Used by one thread at a time, not always the same.
             self._connection = sqlite3.connect(
-                path, isolation_level=None, timeout=LOCKED_S_MAX, check_same_thread=False
+                path, isolation_level=None, timeout=locked_s_max, check_same_thread=False
             )
             try:
                 _check_or_create(self._connection, path)

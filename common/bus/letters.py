@@ -5,9 +5,10 @@ from typing import Protocol
 
 import msgspec
 
-from common.bus.dead_letters import DeadLetter
+from common.bus.dead_letters import FRAME_BYTES_KEPT, DeadLetter
 from common.bus.failures import Category
-from common.events.base import Event
+from common.errors import WireError
+from common.events.base import Event, Priority
 from common.events.registry import type_name
 from common.wire import codec
 
@@ -57,4 +58,22 @@ def letter_for(
         first_ns=times_ns[0],
         last_ns=times_ns[1],
         frame=codec.encode(event),
+    )
+
+
+def letter_for_frame(error: WireError, owner: str, now_ns: int) -> DeadLetter:
+    """The letter of a frame that is no event, or none that this version knows."""
+    topic = error.frame.partition(b"\0")[0][:160].decode(errors="replace")
+    return DeadLetter(
+        owner=owner,
+        category=Category.POISON.value,
+        reason=error.fault.name,
+        detail=str(error)[:DETAIL_CHARACTERS],
+        type=topic,
+        event_id="",
+        priority=int(Priority.NORMAL),
+        attempts=0,
+        first_ns=now_ns,
+        last_ns=now_ns,
+        frame=error.frame[:FRAME_BYTES_KEPT],
     )

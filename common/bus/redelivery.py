@@ -8,6 +8,7 @@ import sqlite3
 from typing import Protocol
 
 from common.bus.dead_letters import CHANNEL_OWNER, DeadLetter, DeadLetters, LetterState
+from common.bus.failures import BusClosedError
 from common.errors import InvalidValueError, TickpulseError
 from common.events.base import Event
 from common.log import Log, SteadyLog
@@ -59,6 +60,8 @@ class Redriver:
     async def _redrive(self, letter: DeadLetter) -> bool:
         try:
             failure = await self._deliver(letter)
+        except BusClosedError:
+            return False  # at the next start, then
         except TickpulseError as error:
             self._letters.keep_again(letter.id, attempts=0, reason=letter.reason, detail=f"cannot be redriven: {error}")
             self._log.warning("redrive_refused", letter=letter.id, owner=letter.owner, reason=str(error))

@@ -317,6 +317,11 @@ class Runner:
             log.exception("dead_letter_refused", handler=subscription.name, event_id=letter.event_id, reason=str(error))
             return False
         subscription.counts.dead_letters += 1
+        # A handler that fails each time must not fill the log: the letters themselves are in their box.
+        now_ns = subscription.environment.clock.monotonic_ns()
+        if now_ns < subscription.next_letter_told_ns:
+            return True
+        subscription.next_letter_told_ns = now_ns + NS_PER_S
         log.warning(
             "dead_letter", handler=subscription.name, letter=number, event_id=letter.event_id,
             category=letter.category, attempts=letter.attempts, reason=letter.detail,

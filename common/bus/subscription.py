@@ -64,6 +64,7 @@ class Subscription:
         self.is_asleep = False
         self.is_overrun = False  # its publishers waited in vain: until it has caught up they wait no more
         self.is_closing = asyncio.Event()
+        self.next_letter_told_ns = 0
         self.unsubscribe: Callable[[], Awaitable[None]]
         self.runner: Runner | None = None
         # A filter that depends on the topic alone is asked once a topic; any other one for each event.
@@ -179,7 +180,8 @@ class Subscription:
     def leave(self, item: Event | Carried) -> None:
         """The bus closes before an event's turn: to the dead letters what is critical or high, counted the rest."""
         event = event_of(item)
-        if event.priority > Priority.HIGH:
+        is_letter = type(item) is Carried and item.redelivery is not None
+        if event.priority > Priority.HIGH and not is_letter:
             self.counts.dropped += 1
             return
         try:

@@ -12,12 +12,11 @@ import sqlite3
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from common.bus.dead_letters import CHANNEL_OWNER, DeadLetter
-from common.bus.failures import Category
-from common.bus.letters import LetterBox
+from common.bus.dead_letters import CHANNEL_OWNER
+from common.bus.letters import LetterBox, letter_for_frame
 from common.clock import NS_PER_MS, NS_PER_S, Clock
-from common.errors import WireError
-from common.events.base import Event, Priority
+from common.errors import InvalidValueError, WireError
+from common.events.base import Event
 from common.log import FaultLog, Log
 from common.sockets.factory import Socket, Sockets
 from common.sockets.frames import FrameReader
@@ -119,6 +118,7 @@ class ZeroMQLink:
             self._patterns.add(pattern)
             for intake in self._intakes:
                 listen(intake.socket, intake.subscriber.listen(pattern))
+                intake.reader.look()
 
     def send(self, event: Event, topic: str) -> None:
         """Send a numbered event; one of another source keeps its own numbers."""
@@ -185,7 +185,11 @@ class ZeroMQLink:
             await self._news.wait()
             self._news.clear()
             while inbox:
-                taking = receive(inbox.popleft())
+                try:
+                    taking = receive(inbox.popleft())
+                except InvalidValueError:  # of more topics than a bus follows
+                    self._counts["not_taken"] += 1
+                    continue
                 if taking is not None:
                     await taking
             self._inbox_empty.set()
@@ -217,21 +221,3 @@ class ZeroMQLink:
                 self._counts["frames_lost"] += 1
 
         return keep
-
-
-def letter_for_frame(error: WireError, owner: str, now_ns: int) -> DeadLetter:
-    """The letter of a frame that is no event, or none that this version knows."""
-    topic = error.frame.partition(b"\0")[0][:160].decode(errors="replace")
-    return DeadLetter(
-        owner=owner,
-        category=Category.POISON.value,
-        reason=error.fault.name,
-        detail=str(error)[:500],
-        type=topic,
-        event_id="",
-        priority=int(Priority.NORMAL),
-        attempts=0,
-        first_ns=now_ns,
-        last_ns=now_ns,
-        frame=error.frame,
-    )

@@ -41,6 +41,10 @@ class FrameReader:
         self._is_paused = False
         self._schedule()
 
+    def look(self) -> None:
+        """Read what is there: whatever else is done with a socket may swallow its descriptor's edge."""
+        self._schedule()
+
     def close(self) -> None:
         """Read no more. The socket belongs to whoever made it."""
         if self._loop is not None:

@@ -37,9 +37,10 @@ class MarketChannel:
         epoch: int,
         clock: Clock,
         log: Log,
+        faults: FaultLog | None = None,
     ) -> None:
         """Connect; `name` and `epoch` say who listens."""
-        faults = FaultLog(log)
+        faults = faults or FaultLog(log)
         self.subscriber = Subscriber(patterns, on_gap=self._on_gap, on_fault=faults.on("market"))
         self.socket = sockets.connect_subscriber(market_endpoint, self.subscriber.prefixes())
         self.snapshot_socket = sockets.connect_requester(snapshots_endpoint)

@@ -150,3 +150,16 @@ def test_children_see_nothing_of_the_callers_own_pipeline(monkeypatch: pytest.Mo
     with Stage() as stage:
         stage.start("config", "common", "config", "check")
         stage.wait_end(["config"], WAIT_S_MAX)
+
+
+def test_bus_benchmark_counts_every_event(scratch: Path) -> None:
+    """Also between processes, and beside handlers that fail and hang."""
+    bench = start_bench(scratch, "bus", "--count", "2000", "--faulty", "--json", str(scratch / "bus.json"))
+    output, errors = bench.communicate(timeout=60)
+
+    assert bench.returncode == ExitCode.OK, output + errors
+    report = json.loads((scratch / "bus.json").read_bytes())
+    assert report["is_sound"]
+    assert report["zmq"] == {"count": 2000, "lost": 0, "per_s": report["zmq"]["per_s"]}
+    assert report["faulty"]["healthy_handled"] == 2000
+    assert report["faulty"]["hanging_timeouts"] == 1

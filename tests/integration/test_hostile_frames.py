@@ -1,6 +1,7 @@
 """Frames that nobody should send, on every socket: dropped, counted, logged once for each kind, and work goes on."""
 
 import itertools
+import json
 import random
 import socket as unix_socket
 from collections import Counter
@@ -12,6 +13,8 @@ import pytest
 import zmq
 from support.pipeline import Pipeline
 from support.plain_client import Body, PlainClient, make_signal, signal_frame
+
+from common.errors import WireFault
 
 pytestmark = pytest.mark.processes
 
@@ -198,6 +201,9 @@ def test_hostile_frames_on_signals_are_dropped_and_counted(besieged: Pipeline, r
     assert shown_by_status(besieged, "executor") == before + total(kinds)
     assert_logged_once_a_kind(besieged, "executor", "signals", set(kinds))
     assert_trading(besieged)
+    besieged.eventually(lambda: besieged.counter("executor", "frames_kept") >= total(kinds).total(), what="frames kept")
+    letters = json.loads(besieged.run("dead-letters", "list", "--owner", "frames:signals", "--json").stdout)
+    assert {letter["reason"] for letter in letters} == {WireFault(kind).name for kind in kinds}
 
 
 def test_frames_in_parts_on_signals_count_part_by_part(besieged: Pipeline, rogue: PlainClient) -> None:

@@ -170,7 +170,7 @@ def test_redriven_letter_is_gone_when_its_handler_takes_it_and_kept_when_it_fail
     assert "'hedger': expected one that is subscribed" in kept["hedger"].detail
 
 
-def _break(event: Event) -> None:
+def _break(_event: Event) -> None:
     raise ZeroDivisionError
 
 
@@ -192,4 +192,27 @@ def test_letter_whose_try_was_cut_off_is_tried_again_at_the_next_start(run_dir: 
     asyncio.run(main())
 
     assert [letter.id for letter in letters.read(LetterState.REDRIVE)] == [1]
+    letters.close()
+
+
+def test_letter_of_market_data_that_waits_when_the_bus_closes_is_tried_again_at_the_next_start(run_dir: Path) -> None:
+    """It is not less of a letter for being less urgent, and nobody waits for it for ever."""
+    letters = DeadLetters(run_dir / "state" / FOLDER / "desk.sqlite")
+    letters.ask_redrive(2)
+
+    async def main() -> None:
+        stuck = Recorder(is_gated=True)
+        config = make_config(handler_timeout_ms=20)
+        async with asyncio.timeout(PATIENCE_S), open_bus("memory://", config, letters=letters) as bus:
+            bus.subscribe("*", stuck, name="hedger")
+            await bus.publish(make_halt(1))
+            await stuck.began.wait()
+            redriving = asyncio.create_task(Redriver(bus, letters, get_log()).redrive_all())
+            await asyncio.sleep(0)
+            await bus.close(drain_s=0)
+            assert await redriving == 0
+
+    asyncio.run(main())
+
+    assert [letter.id for letter in letters.read(LetterState.REDRIVE)] == [2]
     letters.close()

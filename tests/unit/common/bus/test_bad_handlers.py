@@ -201,6 +201,7 @@ def test_handler_that_blocks_the_loop_is_named_and_its_circuit_opens(capsys: pyt
         assert subscription.counts.handled == 2
         assert innocent.counts.timeouts == 0
         patient.set()
+        await bus.close(drain_s=0.01)
 
     breaker = BreakerConfig(failures_max=2, pause_ms=60_000)
     play(scenario, make_config(loop_blocked_ms_max=20, handler_timeout_ms=250, breaker=breaker))
