@@ -5,24 +5,38 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_DAY, NS_PER_S
 from common.events.evaluation import EvaluationStatus
-from common.money import plain
+from common.money import ZERO, plain
 from workers.challenge.attempt import Attempt
 from workers.challenge.curve import Curve
+from workers.challenge.picture import Limit, draw
 from workers.challenge.terms import ChallengeTerms
 
-WIDTH, HEIGHT, MARGIN = 860, 260, 8
-
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; max-width: 900px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin-bottom: 0; } p.sub { color: #5a6575; margin-top: .2rem; }
-.passed { color: #11734b; } .failed { color: #b3261e; } .running { color: #1f5fbf; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; } td, th { padding: .3rem .6rem; text-align: right; }
-th { font-weight: 600; border-bottom: 1px solid #c9d0da; } td:first-child, th:first-child { text-align: left; }
-tr:nth-child(even) td { background: #f6f8fa; } svg { width: 100%; height: auto; background: #fbfcfd; }
-@media (prefers-color-scheme: dark) { body { background: #14181f; color: #dde3ec; } p.sub { color: #98a3b3; }
-svg, tr:nth-child(even) td { background: #1b212b; } th { border-color: #3a4454; } }
+:root { --ink: #1d2430; --soft: #5f6b7c; --line: #dfe4ea; --card: #f7f9fb; --blue: #2563c9; --green: #12794f;
+  --red: #c02b20; color-scheme: light dark; }
+@media (prefers-color-scheme: dark) { :root { --ink: #dfe5ee; --soft: #93a0b3; --line: #303947; --card: #1a202a;
+  --blue: #6ea4f7; --green: #4fc08d; --red: #f07f74; } body { background: #12161d; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 900px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0; } .pill { font-size: .85rem; font-weight: 600; border: 1px solid currentColor;
+  border-radius: 1rem; padding: .1rem .7rem; margin-left: .5rem; vertical-align: middle; }
+p.sub { color: var(--soft); margin: .3rem 0 1.2rem; } .passed, .kept { color: var(--green); }
+.failed, .broken { color: var(--red); } .running, .open { color: var(--blue); }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.2rem 0; }
+.cards div { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; }
+.cards small { display: block; color: var(--soft); }
+.cards b { font-size: 1.15rem; font-variant-numeric: tabular-nums; }
+svg { width: 100%; height: auto; font-size: 12px; } .grid { stroke: var(--line); } .axis { fill: var(--soft); }
+.curve { fill: none; stroke: var(--blue); stroke-width: 1.8; stroke-linejoin: round; } .end { fill: var(--blue); }
+.limit { stroke-width: 1.3; stroke-dasharray: 6 4; } .limit.start { stroke: var(--soft); }
+.name.start { fill: var(--soft); }
+.limit.loss { stroke: var(--red); } .name.loss { fill: var(--red); } .limit.target { stroke: var(--green); }
+.name.target { fill: var(--green); } table { border-collapse: collapse; width: 100%; margin: 1.2rem 0; }
+td, th { padding: .45rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
+th { font-weight: 600; color: var(--soft); } td:first-child, th:first-child { text-align: left; }
+td { font-variant-numeric: tabular-nums; } td:last-child { font-weight: 600; }
+meter { width: 7rem; }
 """
 
 
@@ -47,7 +61,7 @@ def summary_of(attempt: Attempt, terms: ChallengeTerms) -> dict[str, Any]:
         "profit_target": plain(phase.profit_target),
         "worst_daily_loss": plain(attempt.worst_daily_loss),
         "daily_loss_max": plain(terms.daily_loss_max),
-        "worst_total_loss": plain(max(terms.starting_balance - attempt.lowest_equity, Decimal(0))),
+        "worst_total_loss": plain(max(terms.starting_balance - attempt.lowest_equity, ZERO)),
         "total_loss_max": plain(terms.total_loss_max),
         "trading_days": len(attempt.trading_days),
         "trading_days_min": phase.trading_days_min,
@@ -57,66 +71,91 @@ def summary_of(attempt: Attempt, terms: ChallengeTerms) -> dict[str, Any]:
 def page_of(attempt: Attempt, terms: ChallengeTerms, curve: Curve) -> str:
     """The HTML page."""
     figures = summary_of(attempt, terms)
-    unit = html.escape(terms.currency)
-    verdict = _verdict(figures)
-    rows = [
-        ("Profit of the phase", f"{figures['phase_profit']} {unit}", f"at least {figures['profit_target']} {unit}"),
-        ("Worst daily loss", f"{figures['worst_daily_loss']} {unit}", f"below {figures['daily_loss_max']} {unit}"),
-        ("Worst total loss", f"{figures['worst_total_loss']} {unit}", f"below {figures['total_loss_max']} {unit}"),
-        ("Trading days", str(figures["trading_days"]), f"at least {figures['trading_days_min']}"),
-    ]
-    table = "".join(f"<tr><td>{name}</td><td>{was}</td><td>{asked}</td></tr>" for name, was, asked in rows)
+    name, status = html.escape(terms.name), attempt.status.value
+    last_ns = attempt.ended_ns or (curve.times_ns[-1] if curve.times_ns else attempt.started_ns)
+    cards = {
+        "Equity": f"{figures['equity']} {terms.currency}",
+        "Profit": f"{figures['profit']} {terms.currency}",
+        "Phase": f"{attempt.phase} of {len(terms.phases)}",
+        "Lasted": _duration(last_ns - attempt.started_ns),
+    }
     return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        f"<title>{html.escape(terms.name)}: {attempt.status}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(terms.name)} <span class='{attempt.status}'>{attempt.status}</span></h1>"
-        f"<p class='sub'>{html.escape(terms.attempt_id)} of {html.escape(terms.user_id)}, phase {attempt.phase} of "
-        f"{len(terms.phases)}, {_time(attempt.started_ns)} to "
-        f"{_time(attempt.ended_ns or (curve.times_ns[-1] if curve.times_ns else attempt.started_ns))} UTC</p>"
-        f"<p>{html.escape(verdict)}</p>{_picture(curve, terms)}"
-        f"<table><tr><th>Rule</th><th>Was</th><th>Asked for</th></tr>{table}</table></html>"
+        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+        f"<title>{name}: {status}</title><style>{STYLE}</style>"
+        f"<h1>{name}<span class='pill {status}'>{status}</span></h1>"
+        f"<p class='sub'>{html.escape(terms.attempt_id)} of {html.escape(terms.user_id)}, "
+        f"{_time(attempt.started_ns)} to {_time(last_ns)} UTC</p><p>{html.escape(_verdict(figures))}</p>"
+        f"<div class='cards'>{''.join(_card(title, text) for title, text in cards.items())}</div>"
+        f"{draw(curve, _limits(attempt, terms))}{_table(attempt, terms)}</html>"
     )
 
 
 def _verdict(figures: dict[str, Any]) -> str:
-    ending = f"Equity {figures['equity']} {figures['currency']}, {figures['profit']} since the start."
     match figures["status"]:
         case EvaluationStatus.PASSED:
-            return f"Every phase was passed. {ending}"
+            return "Every phase was passed, and no rule was broken."
         case EvaluationStatus.FAILED:
-            return f"Failed by {figures['failed_by']}. {ending}"
+            return f"Failed by {figures['failed_by']}."
         case _:
-            return f"Still running. {ending}"
+            return "Still running."
 
 
-def _picture(curve: Curve, terms: ChallengeTerms) -> str:
-    """Equity over time, with the balance it began with and the line of the total loss where that is in sight."""
-    if len(curve.times_ns) < 2:
-        return ""
-    floor = terms.starting_balance - terms.total_loss_max
-    low, high = min(*curve.values, terms.starting_balance), max(*curve.values, terms.starting_balance)
-    low = min(low, floor) if low - floor < (high - low) else low
-    span = (high - low) or Decimal(1)
-    first_ns, whole_ns = curve.times_ns[0], max(curve.times_ns[-1] - curve.times_ns[0], 1)
+def _card(title: str, text: str) -> str:
+    return f"<div><small>{title}</small><b>{html.escape(text)}</b></div>"
 
-    def y(amount: Decimal) -> str:
-        return f"{MARGIN + float((high - amount) / span) * (HEIGHT - 2 * MARGIN):.1f}"
 
-    points = " ".join(
-        f"{(time_ns - first_ns) / whole_ns * WIDTH:.1f},{y(amount)}"
-        for time_ns, amount in zip(curve.times_ns, curve.values, strict=True)
-    )
-    lines = [(terms.starting_balance, "#8a94a3", "start"), (floor, "#b3261e", "total loss")]
-    marks = "".join(
-        f"<line x1='0' x2='{WIDTH}' y1='{y(amount)}' y2='{y(amount)}' stroke='{colour}' stroke-dasharray='4 4'/>"
-        f"<text x='4' y='{float(y(amount)) - 4:.1f}' font-size='11' fill='{colour}'>{label} {plain(amount)}</text>"
-        for amount, colour, label in lines
-        if low <= amount <= high
-    )
+def _limits(attempt: Attempt, terms: ChallengeTerms) -> list[Limit]:
+    """The levels that decide, as they are now."""
+    target = attempt.phase_equity + terms.phases[attempt.phase - 1].profit_target
+    return [
+        Limit("start", "start", terms.starting_balance, attempt.started_ns),
+        Limit("target", "target", target, attempt.phase_started_ns),
+        Limit("daily loss", "loss", attempt.day_equity - terms.daily_loss_max, attempt.day * NS_PER_DAY),
+        Limit("total loss", "loss", terms.starting_balance - terms.total_loss_max, attempt.started_ns),
+    ]
+
+
+def _table(attempt: Attempt, terms: ChallengeTerms) -> str:
+    """Each rule, how far it was used, and whether it was kept."""
+    phase = terms.phases[attempt.phase - 1]
+    total_loss = max(terms.starting_balance - attempt.lowest_equity, ZERO)
+    days = Decimal(len(attempt.trading_days))
+    rows = [
+        _goal("Profit of the phase", attempt.equity - attempt.phase_equity, phase.profit_target, terms.currency),
+        _goal("Trading days", days, Decimal(phase.trading_days_min), ""),
+        _bound("Worst daily loss", attempt.worst_daily_loss, terms.daily_loss_max, terms.currency),
+        _bound("Worst total loss", total_loss, terms.total_loss_max, terms.currency),
+    ]
+    return f"<table><tr><th>Rule</th><th>Was</th><th>Asked for</th><th></th><th></th></tr>{''.join(rows)}</table>"
+
+
+def _goal(name: str, was: Decimal, least: Decimal, unit: str) -> str:
+    is_met = was >= least
+    return _row(name, was, f"at least {plain(least)}", unit, _share(was, least), "kept" if is_met else "open",
+                "reached" if is_met else "not reached")  # fmt: skip
+
+
+def _bound(name: str, was: Decimal, limit: Decimal, unit: str) -> str:
+    is_kept = was < limit
+    return _row(name, was, f"below {plain(limit)}", unit, _share(was, limit), "kept" if is_kept else "broken",
+                "kept" if is_kept else "broken")  # fmt: skip
+
+
+def _row(name: str, was: Decimal, asked: str, unit: str, share: float, kind: str, text: str) -> str:
     return (
-        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='Equity over time'>{marks}"
-        f"<polyline points='{points}' fill='none' stroke='#1f5fbf' stroke-width='1.6'/></svg>"
+        f"<tr><td>{name}</td><td>{plain(was)} {unit}</td><td>{asked} {unit}</td>"
+        f"<td><meter value='{share:.3f}' max='1'></meter></td><td class='{kind}'>{text}</td></tr>"
     )
+
+
+def _share(was: Decimal, whole: Decimal) -> float:
+    return min(max(float(was / whole), 0.0), 1.0) if whole else 1.0
+
+
+def _duration(duration_ns: int) -> str:
+    days, seconds = divmod(duration_ns // NS_PER_S, 86_400)
+    clock = f"{seconds // 3_600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{days} d {clock}" if days else clock
 
 
 def _time(timestamp_ns: int) -> str:
