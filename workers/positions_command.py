@@ -46,6 +46,13 @@ PNL_COLUMNS: tuple[Column, ...] = (
     ("fees", lambda row: row["fees"]),
     ("net", lambda row: row["net_pnl"]),
 )
+DAY_COLUMN: Column = ("day (UTC)", lambda row: row["day"])
+# The last state of each position on each day; with max() SQLite takes the other columns from its row.
+DAY_ENDS = """(
+    SELECT date(timestamp_ns / 1000000000, 'unixepoch') AS day, strategy, exchange, symbol, realised_pnl,
+        unrealised_pnl, fees, max(seq) AS seq
+    FROM pnl GROUP BY 1, 2, 3, 4
+)"""
 TRADE_COLUMNS: tuple[Column, ...] = (
     ("number", lambda row: row["execution_number"]),
     ("time (UTC)", lambda row: format_time(row["timestamp_ns"])),
@@ -101,9 +108,17 @@ def positions(
 
 
 @click.command(cls=Command, epilog=EPILOG)
+@click.option("--by-day", "by_day", is_flag=True, help="As each day (UTC) ended: sums since the start, not of the day.")
 @filtering_options
-def pnl(config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], **options: Any) -> None:
+def pnl(
+    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, by_day: bool, **options: Any
+) -> None:
     """Show what each strategy won or lost, and the sum by quote currency. Net is realised + unrealised - fees."""
+    if by_day:
+        rows, standing = _read(DAY_ENDS, "day, strategy, exchange, symbol", config_path, run_dir, assignments, options)
+        days = [{**row, "net_pnl": plain(_net(row))} for row in rows]
+        _print("days", days, (DAY_COLUMN, *PNL_COLUMNS), standing, as_json=options["as_json"])
+        return
     rows, standing = _read("positions", "strategy, exchange, symbol", config_path, run_dir, assignments, options)
     table = [{**row, "net_pnl": plain(_net(row))} for row in rows]
     totals = _totals(rows)

@@ -10,7 +10,7 @@ import msgspec
 from support.executor_builders import ExecutorHarness, make_report
 
 from common.bus.worker import WorkerContext
-from common.clock import NS_PER_S, VirtualClock
+from common.clock import NS_PER_DAY, NS_PER_S, VirtualClock
 from common.events.base import DRAFT, Event
 from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
@@ -22,6 +22,7 @@ from executor.entries import Entry
 from workers.positions import Positions
 
 START_NS = 1_700_000_000 * NS_PER_S
+NEXT_DAY_NS = (START_NS // NS_PER_DAY + 1) * NS_PER_DAY
 
 
 class Desk:
