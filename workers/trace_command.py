@@ -21,7 +21,7 @@ Examples:
   tickpulse trace V-42                                an order, by the venue's id
 
 `after` is the time since the step before, at the clock of whoever took it; `known after` is how much later the executor
-knew of it.
+knew of it. An answer has the time at which the executor took it, so a fill may overtake it: then `after` is negative.
 
 Exit codes: 0 ok, 3 there is no audit yet or it does not know the id, 78 the config is wrong.
 """
@@ -82,7 +82,8 @@ def _text(steps: list[Step]) -> str:
     titles = {"time": "time (UTC)", "after": "after", "known": "known after", "who": "who", "what": "what",
               "detail": "detail"}  # fmt: skip
     columns = tuple((title, lambda row, key=key: row[key]) for key, title in titles.items())
-    whole = format_duration(steps[-1].timestamp_ns - steps[0].timestamp_ns)
+    times_ns = [step.timestamp_ns for step in steps]
+    whole = format_duration(max(times_ns) - min(times_ns))
     return f"{format_table(columns, rows)}\n\n{len(steps)} steps in {whole}"
 
 
