@@ -97,7 +97,7 @@ class TopicNumbers:
         if epoch != self.epoch or source != self.source:
             self._lives.setdefault((source, epoch), self._own)  # never forgotten: a number used twice is a lost event
             self._change_life(source, epoch, 1)
-            self._own = self.seen
+        self._own = self.seen
         # A draft belongs to its maker until it is published; from here on it is immutable.
         force_setattr(draft, "source", source)
         force_setattr(draft, "epoch", epoch)

@@ -50,6 +50,7 @@ class Runner:
         self.is_blocking = False  # set by a thread: this call holds the whole loop
         self._is_timed_out = False
         self._is_wary = False  # one event a turn, and the breaker is told when one goes well
+        self._is_ending = False
         self._between_turns: list[asyncio.Future[None]] = []
         if heir_of is not None:
             heir_of.is_given_up = True
@@ -71,7 +72,7 @@ class Runner:
 
     def end_turn(self) -> None:
         """Take no further event in this turn."""
-        self._is_wary = True
+        self._is_wary = self._is_ending = True
 
     async def write_off(self) -> None:
         """Do without the event of a call that goes on although it was cancelled."""
@@ -113,7 +114,7 @@ class Runner:
             return
         if subscription.breaker.state is not CircuitState.CLOSED and not await self._may_probe():
             return
-        self.is_calling = True
+        self.is_calling, self._is_ending = True, False
         blocked = subscription.counts.blocked
         await self._handle_some(lane)
         if self.is_given_up:
@@ -196,7 +197,7 @@ class Runner:
             subscription.counts.blocked += 1
             subscription.breaker.on_failure(now_ns)
         elif self._is_wary:
-            self._is_wary = False
+            self._is_wary = self._is_ending
             subscription.breaker.on_success(now_ns)
         if self.carried is not None and self.carried.redelivery is not None:
             self.carried.redelivery.succeed()

@@ -27,6 +27,8 @@ from common.metrics import Latency
 
 Handler = Callable[[Any], Awaitable[object] | object]
 
+CANCEL_S_MAX = 1.0  # to end after a cancellation, when the bus closes
+
 
 class Environment(NamedTuple):
     """What a subscription has from its bus."""
@@ -158,7 +160,7 @@ class Subscription:
         await asyncio.wait([runner.task], timeout=self.config.handler_timeout_ms / 1_000)
         if not runner.task.done():
             runner.cancel()
-            await asyncio.wait([runner.task], timeout=1.0)
+            await asyncio.wait([runner.task], timeout=CANCEL_S_MAX)
         if self.runner is not None and self.runner is not runner:
             await asyncio.wait([self.runner.task])  # the watch was quicker
         elif not runner.task.done() and runner.event is not None:

@@ -36,6 +36,7 @@ from common.bus import (
 )
 from common.bus.config import BreakerConfig, RetryConfig
 from common.bus.dead_letters import DeadLetter, DeadLetters
+from common.bus.groups import member_for
 from common.bus.letters import MemoryLetterBox
 from common.events.base import Event
 from common.events.market import Tick, Trade
@@ -194,16 +195,16 @@ def test_handler_that_blocks_the_loop_is_named_and_its_circuit_opens(capsys: pyt
         innocent = bus.subscribe(TradingStateChanged, waiting, name="innocent")
         subscription = bus.subscribe(Trade, blocking, name="blocking")
         await bus.publish(make_halt(1))
-        await bus.publish_batch([make_trade(1), make_trade(2), make_trade(3)])
+        await bus.publish_batch(make_trade(seq) for seq in range(1, 6))
         await until(lambda: subscription.breaker.state is CircuitState.OPEN)
 
-        assert subscription.counts.blocked == 2
-        assert subscription.counts.handled == 2
+        assert subscription.counts.blocked == 4
+        assert subscription.counts.handled == 4
         assert innocent.counts.timeouts == 0
         patient.set()
         await bus.close(drain_s=0.01)
 
-    breaker = BreakerConfig(failures_max=2, pause_ms=60_000)
+    breaker = BreakerConfig(failures_max=4, pause_ms=60_000)
     play(scenario, make_config(loop_blocked_ms_max=20, handler_timeout_ms=250, breaker=breaker))
     assert "handler=blocking" in capsys.readouterr().out
 
@@ -538,11 +539,13 @@ def test_bus_that_closes_does_not_wait_for_pauses_between_retries() -> None:
     play(scenario, make_config(retry=RetryConfig(retries_max=3, pause_ms=600_000, pause_ms_max=600_000)))
 
 
-def test_bus_that_closes_ends_a_handler_that_hangs() -> None:
-    """And its event is a dead letter, also where the handler ignores that."""
+@pytest.mark.parametrize("patience_s", [0.01, 1.0])
+def test_bus_that_closes_ends_a_handler_that_hangs(patience_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And its event is a dead letter, also where the handler ignores that, whoever is first to give it up."""
+    monkeypatch.setattr("common.bus.subscription.CANCEL_S_MAX", patience_s)
 
     async def scenario(bus: Bus) -> None:
-        release = asyncio.Event()
+        release, ended = asyncio.Event(), asyncio.Event()
 
         async def hanging(_event: Event) -> None:
             await asyncio.Event().wait()
@@ -553,6 +556,7 @@ def test_bus_that_closes_ends_a_handler_that_hangs() -> None:
                     await release.wait()
                 except asyncio.CancelledError:
                     continue
+            ended.set()
 
         bus.subscribe("*", hanging, name="hanging")
         bus.subscribe("*", stubborn, name="stubborn")
@@ -563,6 +567,9 @@ def test_bus_that_closes_ends_a_handler_that_hangs() -> None:
         for name in ("hanging", "stubborn"):
             assert_balance(bus.snapshot().handlers[name])
         release.set()
+        await ended.wait()
+        await asyncio.sleep(0)
+        assert bus.snapshot().handlers["stubborn"].counts.handled == 0
 
     play(scenario, make_config(handler_timeout_ms=60, retry=RetryConfig(retries_max=0)))
 
@@ -626,18 +633,28 @@ def test_member_that_joins_a_group_takes_over_what_waits_in_order() -> None:
     async def scenario(bus: Bus) -> None:
         order: dict[str, list[int]] = {}
         gate, began = asyncio.Event(), asyncio.Event()
+        names = [f"worker-{index}" for index in range(3)]
+        symbols = [f"S{index}" for index in range(20)]
+        # What the first member has in hand is of a symbol that is another one's soon.
+        symbols.sort(key=lambda symbol: member_for(f"simulated.{symbol}", names) == names[0])
 
         async def work(event: Trade) -> None:
-            began.set()
-            await gate.wait()
             order.setdefault(event.symbol, []).append(event.seq)
 
-        bus.subscribe(Trade, work, name="worker-0", group="workers")
-        symbols = [f"S{index}" for index in range(20)]
+        async def work_late(event: Trade) -> None:
+            began.set()
+            await gate.wait()
+            await asyncio.sleep(0)
+            await work(event)
+
+        bus.subscribe(Trade, work_late, name=names[0], group="workers")
         await bus.publish_batch(make_trade(seq, symbol=symbol) for seq in (1, 2) for symbol in symbols)
         await began.wait()
-        newcomers = [bus.subscribe(Trade, work, name=f"worker-{index}", group="workers") for index in (1, 2)]
+        newcomers = [bus.subscribe(Trade, work, name=name, group="workers") for name in names[1:]]
         await bus.publish_batch(make_trade(3, symbol=symbol) for symbol in symbols)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert order == {}
         gate.set()
         await newcomers[0].unsubscribe()
         await bus.publish_batch(make_trade(4, symbol=symbol) for symbol in symbols)
@@ -673,3 +690,22 @@ def test_unknown_type_and_future_version_over_the_wire_are_dead_letters_of_the_c
             assert letters[0].owner.startswith("channel:ipc://")
 
     asyncio.run(main())
+
+
+def test_unsubscribed_handler_gets_no_event_behind_the_one_in_hand() -> None:
+    """However many waited."""
+
+    async def scenario(bus: Bus) -> None:
+        stuck = Recorder(is_gated=True)
+        subscription = bus.subscribe(Trade, stuck, name="stuck")
+        await bus.publish_batch(make_trade(seq) for seq in range(1, 11))
+        await stuck.began.wait()
+        ending = asyncio.create_task(subscription.unsubscribe())
+        await asyncio.sleep(0)
+        stuck.gate.set()
+        await ending
+
+        assert stuck.seqs == [1]
+        assert subscription.counts.moved == 9
+
+    play(scenario)

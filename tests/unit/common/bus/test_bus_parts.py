@@ -137,13 +137,14 @@ def test_own_numbers_are_never_forgotten_however_many_others_publish_on_a_topic(
     """A number used twice would make the second event a repeat."""
     numbers = TopicNumbers(100)
     drafts = [make_tick(0, source="", epoch=0) for _ in range(2)]
+    assert numbers.is_new(make_tick(5, source="me", epoch=1))
     numbers.number(drafts[0], "me", 1)
 
     for epoch in range(1, 3 * LIVES_MAX):
         assert numbers.is_new(make_tick(1, epoch=epoch))
     numbers.number(drafts[1], "me", 1)
 
-    assert [draft.seq for draft in drafts] == [1, 2]
+    assert [draft.seq for draft in drafts] == [6, 7]
 
 
 def test_first_event_of_a_life_may_be_a_batch() -> None:
@@ -291,3 +292,23 @@ def test_endpoint_that_is_taken_is_told_and_leaves_no_socket_behind() -> None:
     """A context that nobody closes would hold up the end of the process."""
     with pytest.raises(ConfigError, match="expected a free address to bind"):
         open_bus("zmq://?publish=ipc:///nowhere/at/all")
+
+
+def test_nobody_overtakes_who_waits_at_the_door() -> None:
+    """Also when there is room again before the first of them has entered."""
+    lanes = Lanes(QueueConfig(critical_events_max=1))
+    lane, entered = lanes.lanes[Priority.CRITICAL], []
+    lanes.offer(make_halt(1), Priority.CRITICAL)
+    tickets = [lane.wait(make_halt(seq), lambda seq=seq: entered.append(seq)) for seq in (2, 3, 4)]
+
+    lane.queue.popleft()
+    assert not lanes.offer(make_halt(5), Priority.CRITICAL)
+    assert lane.withdraw(tickets[1])
+    lane.admit()
+    lane.queue.popleft()
+    lane.admit()
+
+    assert entered == [2, 4]
+    assert not lane.withdraw(tickets[0])
+    lane.queue.popleft()
+    assert lanes.offer(make_halt(5), Priority.CRITICAL)
