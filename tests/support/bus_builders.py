@@ -17,7 +17,7 @@ from common.bus.snapshot import HandlerSnapshot
 from common.events.base import DRAFT, Event
 from common.events.market import Tick, Trade
 from common.events.risk import TradingState, TradingStateChanged
-from common.events.system import ConnectionChanged, ProcessReported, ProcessState
+from common.events.system import ConnectionChanged, ConnectionState, ProcessReported, ProcessState
 
 PATIENCE_S = 20.0  # a busy machine may take that long; nothing is expected to
 TRANSPORTS = ("memory", "zmq", "zmq pair")
@@ -33,7 +33,7 @@ def make_halt(seq: int = 1, scope: str = "all", **changes: Any) -> TradingStateC
 def make_connection(seq: int = 1, **changes: Any) -> ConnectionChanged:
     """An event of high priority."""
     fields: dict[str, Any] = {"source": "gateway", "epoch": EPOCH, "timestamp_ns": NOW_NS + seq, "exchange": "binance"}
-    fields |= {"peer": "feed", "is_connected": True, "detail": ""}
+    fields |= {"peer": "feed", "state": ConnectionState.CONNECTED, "detail": ""}
     return ConnectionChanged(seq=seq, **{**fields, **changes})
 
 
