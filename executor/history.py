@@ -13,7 +13,7 @@ from executor.entries import Entry
 from executor.journal import open_readonly, read_entries
 
 JOURNAL_NAME = "journal.sqlite"
-ENTRIES_PER_READ_MAX = 1_000  # some 50 ms: whoever reads has a loop to keep turning
+ENTRIES_PER_READ_MAX = 1_000  # 60 ms, 200 ms on a machine that is far too busy: whoever reads has a loop to turn
 
 
 class JournalHistory:
