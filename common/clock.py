@@ -9,6 +9,7 @@ from typing import Protocol
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
 
 
 class Clock(Protocol):

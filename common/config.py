@@ -53,6 +53,7 @@ class ChannelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     executions: str = ""
     telemetry: str = ""
     control: str = ""
+    workers: str = ""
 
 
 class SocketsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

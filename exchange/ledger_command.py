@@ -1,27 +1,21 @@
 """`tickpulse ledger`: what was really ordered and executed, from the exchange's own file."""
 
 import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from common.clock import NS_PER_S
 from common.command import Command, load_config, run_options
+from common.tables import Column, Row, format_table, format_time
 from exchange.ledger_reading import read_ledger
 from exchange.ledger_schema import LEDGER_NAME
 
 ROWS_DEFAULT = 20
 
-Row = dict[str, Any]
-Column = tuple[str, Callable[[Row], object]]
-
 _ORDER_COLUMNS: tuple[Column, ...] = (
     ("number", lambda row: row["arrival_number"]),
-    ("answered (UTC)", lambda row: _time(row["answered_ns"])),
+    ("answered (UTC)", lambda row: format_time(row["answered_ns"])),
     ("client_order_id", lambda row: row["client_order_id"]),
     ("instrument", lambda row: f"{row['exchange']}.{row['symbol']}"),
     ("side", lambda row: row["side"]),
@@ -35,7 +29,7 @@ _ORDER_COLUMNS: tuple[Column, ...] = (
 )
 _EXECUTION_COLUMNS: tuple[Column, ...] = (
     ("number", lambda row: row["execution_number"]),
-    ("time (UTC)", lambda row: _time(row["timestamp_ns"])),
+    ("time (UTC)", lambda row: format_time(row["timestamp_ns"])),
     ("client_order_id", lambda row: row["client_order_id"]),
     ("instrument", lambda row: f"{row['exchange']}.{row['symbol']}"),
     ("what", lambda row: row["execution_type"]),
@@ -49,7 +43,7 @@ _EXECUTION_COLUMNS: tuple[Column, ...] = (
 )
 
 _REPLACEMENT_COLUMNS: tuple[Column, ...] = (
-    ("answered (UTC)", lambda row: _time(row["answered_ns"])),
+    ("answered (UTC)", lambda row: format_time(row["answered_ns"])),
     ("client_order_id", lambda row: row["client_order_id"]),
     ("replace_id", lambda row: row["replace_id"]),
     ("quantity", lambda row: row["quantity"]),
@@ -105,15 +99,6 @@ def ledger(
         _print_table(contents, part or "orders", ROWS_DEFAULT if limit is None else limit)
 
 
-def format_table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    """Lay rows out in aligned columns; what is absent is a dash."""
-    cells = [[title for title, _ in columns]]
-    cells += [["-" if (value := read(row)) is None else str(value) for _, read in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def format_summary(summary: Row) -> str:
     """The counts in one line."""
     filled = ", ".join(f"{quantity} {name}" for name, quantity in summary["filled_quantity"].items()) or "nothing"
@@ -127,7 +112,7 @@ def format_summary(summary: Row) -> str:
 def format_halt(halt: Row) -> str:
     """Why the exchange takes no new order, and what to do."""
     return (
-        f"HALTED since {_time(halt['halted_ns'])} UTC: {halt['source']} said {halt['order_count']} orders, "
+        f"HALTED since {format_time(halt['halted_ns'])} UTC: {halt['source']} said {halt['order_count']} orders, "
         f"{halt['counted']} were counted; compare `tickpulse orders`, then start the exchange with --clear-halt"
     )
 
@@ -151,8 +136,3 @@ def _print_table(contents: Row, part: str, limit: int) -> None:
 
 def _newest(rows: list[Row], limit: int | None) -> list[Row]:
     return rows if limit is None else rows[max(0, len(rows) - limit) :]
-
-
-def _time(timestamp_ns: int) -> str:
-    moment = datetime.fromtimestamp(timestamp_ns // NS_PER_S, tz=UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{timestamp_ns % NS_PER_S // 1000:06d}"

@@ -16,7 +16,7 @@ from common.command import Command, load_config, run_options
 from common.config import Config
 from common.errors import ExitCode, InvalidValueError, NotReadyError
 from common.events.risk import ControlAction, ControlAnswered, ScopeState, TradingState
-from executor.control_client import ask, make_request
+from common.sockets.control import ask, make_request
 from executor.trading_state import ALL, check_scope, is_person
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -12,7 +12,7 @@ from rich.text import Text
 from common.clock import NS_PER_S
 from common.events.base import Message
 from common.events.risk import AlarmRaised, Severity, TradingState, TradingStateChanged
-from common.events.system import ProcessState
+from common.events.system import ProcessReported, ProcessState
 from common.events.trading import PositionEvent
 from common.money import EXACT, ZERO
 from monitor.tally import Tally
@@ -91,7 +91,7 @@ class LivePanel:
                 str(report.pid),
                 str(tally.restarts(report.source)),
                 f"{report.turns * NS_PER_S / lived_ns:,.0f}",
-                report.detail,
+                report.detail or _standing(report),
             )
         return table
 
@@ -181,6 +181,11 @@ class _Positions:
 def _result_of(event: PositionEvent) -> Decimal:
     """What a position has brought so far: realised and unrealised, less fees."""
     return EXACT.subtract(EXACT.add(event.realised_pnl, event.unrealised_pnl or ZERO), event.fees)
+
+
+def _standing(report: ProcessReported) -> str:
+    """How far the read models of the workers are behind the executor, in facts."""
+    return f"behind {report.counters['behind']:,}" if "behind" in report.counters else ""
 
 
 def _table(*columns: str) -> Table:

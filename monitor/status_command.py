@@ -23,6 +23,7 @@ SHOWN_COUNTERS = {
     "strategy": ("ticks_received", "ticks_dropped", "signals_emitted"),
     "executor": ("signals_received", "orders_accepted", "fills"),
     "exchange": ("requests_submit_order", "executions_trade"),
+    "workers": ("events", "dead_letters", "worker_restarts", "behind"),
     "watchdog": ("programs_watched", "programs_paused", "hangs", "crash_loops"),
 }
 

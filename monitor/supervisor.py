@@ -10,7 +10,7 @@ from pathlib import Path
 from common.errors import ConfigError, NotReadyError
 from common.run_directory import RunDirectory
 
-# supervisord stops five programs one after the other, each within its stopwaitsecs.
+# supervisord stops its programs one after the other, each within its stopwaitsecs.
 STOP_S_MAX = 60.0
 LOG_TAIL_BYTES = 2_000
 

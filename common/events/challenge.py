@@ -1,6 +1,6 @@
 """Challenge domain: the evaluation of a trader who is to be funded, attempt by attempt. Money is `Decimal`.
 
-For a service beside the pipeline: none of its own processes sends these.
+The worker `challenge` runs one attempt after the rules of its config.
 """
 
 from decimal import Decimal
@@ -33,6 +33,7 @@ class ChallengeStarted(ChallengeEvent, frozen=True, kw_only=True, tag="Challenge
     """A user begins an attempt, under these terms."""
 
     kind: ClassVar[str] = "challenge_started"
+    emitters = ("workers",)
 
     phases: PhaseNumber
     currency: Currency
@@ -47,6 +48,7 @@ class PhaseAdvanced(ChallengeEvent, frozen=True, kw_only=True, tag="Challenge.Ph
     """A phase was passed; `phase` is the one that begins."""
 
     kind: ClassVar[str] = "challenge_phase_advanced"
+    emitters = ("workers",)
 
     previous_phase: PhaseNumber
     equity: Decimal
@@ -57,6 +59,7 @@ class ChallengeMetricsUpdated(ChallengeEvent, frozen=True, kw_only=True, tag="Ch
 
     kind: ClassVar[str] = "challenge_metrics_updated"
     priority = Priority.LOW
+    emitters = ("workers",)
 
     equity: Decimal
     profit: Decimal
@@ -69,6 +72,7 @@ class ChallengeCompleted(ChallengeEvent, frozen=True, kw_only=True, tag="Challen
     """The last phase was passed."""
 
     kind: ClassVar[str] = "challenge_completed"
+    emitters = ("workers",)
 
     equity: Decimal
     profit: Decimal
@@ -78,6 +82,7 @@ class ChallengeFailed(ChallengeEvent, frozen=True, kw_only=True, tag="Challenge.
     """The attempt is over, because of the rule in `code` or because its time is."""
 
     kind: ClassVar[str] = "challenge_failed"
+    emitters = ("workers",)
 
     code: Code
     detail: Text

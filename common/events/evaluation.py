@@ -1,6 +1,6 @@
 """Evaluation domain: rules that are checked, figures that are calculated, reports of both.
 
-For a service beside the pipeline: none of its own processes sends these.
+The worker `challenge` sends what belongs to an attempt; other figures are for a service beside the pipeline.
 """
 
 import enum
@@ -26,6 +26,7 @@ class RuleViolated(EvaluationEvent, frozen=True, kw_only=True, tag="Evaluation.R
 
     kind: ClassVar[str] = "rule_violated"
     priority = Priority.CRITICAL
+    emitters = ("workers",)
 
     code: Code
     limit: Decimal | None = None
@@ -52,6 +53,7 @@ class ReportGenerated(EvaluationEvent, frozen=True, kw_only=True, tag="Evaluatio
 
     kind: ClassVar[str] = "report_generated"
     priority = Priority.LOW
+    emitters = ("workers",)
 
     report_id: Id
     report_format: Literal["csv", "html", "json", "pdf"]
@@ -73,6 +75,7 @@ class EvaluationStatusChanged(EvaluationEvent, frozen=True, kw_only=True, tag="E
 
     kind: ClassVar[str] = "evaluation_status_changed"
     priority = Priority.HIGH
+    emitters = ("workers",)
 
     previous_status: EvaluationStatus
     status: EvaluationStatus

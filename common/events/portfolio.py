@@ -1,6 +1,6 @@
 """Portfolio domain: what is held and what it is worth, in one currency at a time. Money is `Decimal`.
 
-For a portfolio service beside the pipeline: none of its own processes sends these.
+The worker `risk_monitor` values the portfolio; balances are for a service beside the pipeline.
 """
 
 from decimal import Decimal
@@ -17,6 +17,7 @@ class PortfolioValued(Event, frozen=True, kw_only=True, tag="Portfolio.Value.Upd
 
     kind: ClassVar[str] = "portfolio_value"
     priority = Priority.HIGH
+    emitters = ("workers",)
 
     scope: Scope
     currency: Currency

@@ -151,6 +151,7 @@ class AlertTriggered(Event, frozen=True, kw_only=True, tag="Risk.Alert.Triggered
 
     kind: ClassVar[str] = "risk_alert"
     priority = Priority.HIGH
+    emitters = ("workers",)
 
     scope: Scope
     code: Code
@@ -168,6 +169,7 @@ class ScoreUpdated(Event, frozen=True, kw_only=True, tag="Risk.Score.Updated.v1"
 
     kind: ClassVar[str] = "risk_score"
     priority = Priority.LOW
+    emitters = ("workers",)
 
     scope: Scope
     score: Score

@@ -23,13 +23,14 @@ MARKET_KINDS = frozenset({Tick.kind, Trade.kind, Quote.kind})
 
 
 class _TopicStream(Stream):
-    __slots__ = ("baseline_seq", "exchange", "is_market", "symbol", "topic")
+    __slots__ = ("baseline_seq", "exchange", "is_late", "is_market", "symbol", "topic")
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, *, is_late: bool) -> None:
         super().__init__()
         kind, self.exchange, self.symbol = topic.split(".", 2)
         self.is_market = kind in MARKET_KINDS  # has no seal
         self.topic = topic
+        self.is_late = is_late  # asked for after we had joined: what came before is past, not lost
         self.baseline_seq = 0
 
 
@@ -50,6 +51,7 @@ class Subscriber:
             on_fault: Told of each frame that was dropped as unusable.
         """
         self.patterns = [TopicPattern(pattern) for pattern in patterns]
+        self._first_patterns = len(self.patterns)
         self.received = 0
         self.lost = 0
         self.counts: Counter[str] = Counter()
@@ -187,7 +189,8 @@ class Subscriber:
             return None
         if len(self._streams) >= STREAMS_MAX:
             return None
-        stream = self._streams[topic] = _TopicStream(topic.decode())
+        is_late = not any(pattern.matches(topic) for pattern in self.patterns[: self._first_patterns])
+        stream = self._streams[topic] = _TopicStream(topic.decode(), is_late=is_late)
         return stream
 
     def _place(self, stream: _TopicStream, topic: bytes, message: Message) -> Message | None:
@@ -211,7 +214,7 @@ class Subscriber:
         if arrival is Arrival.OLD_EPOCH:
             self.counts["old_epoch"] += count
             return None
-        if arrival is Arrival.FIRST and is_new and first_seq > 1 and self._has_joined(message):
+        if arrival is Arrival.FIRST and is_new and first_seq > 1 and self._has_joined(message) and not stream.is_late:
             gap = Gap(1, first_seq - 1)
         if arrival is Arrival.NEW_EPOCH:
             stream.baseline_seq = 0
@@ -234,7 +237,7 @@ class Subscriber:
             if stream.epoch == 0:
                 # Before we joined, what was sent is past and not lost.
                 stream.source, stream.epoch = heartbeat.source, heartbeat.epoch
-                stream.last_seq = 0 if is_joined else last_seq
+                stream.last_seq = 0 if is_joined and not stream.is_late else last_seq
             if stream.source == heartbeat.source and stream.epoch < heartbeat.epoch:
                 # The publisher was restarted, and nothing of what it has sent since on this topic has arrived.
                 stream.epoch, stream.last_seq, stream.baseline_seq = heartbeat.epoch, 0, 0

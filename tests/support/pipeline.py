@@ -31,7 +31,7 @@ from executor.service import JOURNAL_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
-ROLES = ("exchange", "executor", "gateway")
+ROLES = ("exchange", "executor", "gateway", "workers")
 STOP_S_MAX = 25.0
 LOG_TAIL_LINES = 15
 
@@ -114,13 +114,17 @@ class Pipeline:
     # Starting and ending
 
     def start(self, *names: str) -> None:
-        """Start gateway, exchange or executor; they are not waited for."""
+        """Start gateway, exchange, executor or workers; they are not waited for."""
         for name in names:
             self._launch(name, [sys.executable, "-m", name], TESTS)
 
     def start_exchange(self, *options: str) -> None:
         """Start the exchange with options of its own."""
         self._launch("exchange", [sys.executable, "-m", "exchange", *options], TESTS)
+
+    def launch_workers(self, *options: str) -> None:
+        """Start the workers' host with options of its own."""
+        self._launch("workers", [sys.executable, "-m", "workers", *options], TESTS)
 
     def start_strategy(self, name: str, reference: str, *, cwd: Path = TESTS, **params: object) -> None:
         """Start a strategy: an entry point, or `module:Class` as seen from `cwd`."""
@@ -168,7 +172,7 @@ class Pipeline:
         """
         self.check()
         strategies = [name for name in self._processes if name not in ROLES]
-        order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange"]
+        order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange", "workers"]
         codes = {name: self.stop(name) for name in order if self.is_running(name)}
         assert not any(codes.values()), f"expected exit code 0 of each after SIGTERM, was {codes}\n{self.story()}"
 

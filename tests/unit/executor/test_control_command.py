@@ -15,8 +15,8 @@ from common.errors import ExitCode, NotReadyError
 from common.events.base import DRAFT, Message
 from common.events.risk import CircuitState, ControlAction, ControlRequested
 from common.events.venue import RequestRefused
+from common.sockets.control import ask, make_request
 from executor import control_command
-from executor.control_client import ask, make_request
 from executor.control_command import cancel_all, halt, reduce, reload, resume, trading
 
 MOVING = {"halt": halt, "reduce": reduce, "resume": resume}
