@@ -71,13 +71,13 @@ def _times_of(intent: OrderIntended, accepted_ns: int | None) -> SignalTimes:
     return SignalTimes(due_ns=due_ns, emitted_ns=signal.timestamp_ns, accepted_ns=accepted_ns)
 
 
-def count_working(run_directory: RunDirectory) -> int:
-    """Orders that work at the exchange at this moment, also while it runs."""
+def count_resting(run_directory: RunDirectory) -> int:
+    """Orders that rest on the exchange's book at this moment, also while it runs."""
     path = run_directory.file("state", LEDGER_NAME)
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        query = "SELECT count(*) FROM orders WHERE status IN ('accepted', 'partially_filled')"
-        working_count: int = connection.execute(query).fetchone()[0]
-    return working_count
+        query = "SELECT count(*) FROM orders WHERE status IN ('accepted', 'partially_filled') AND time_in_force = 'gtc'"
+        resting_count: int = connection.execute(query).fetchone()[0]
+    return resting_count
 
 
 def read_ledger_records(run_directory: RunDirectory) -> LedgerRecords:

@@ -9,7 +9,7 @@ from itertools import cycle
 
 import msgspec
 
-from benchmarks.order_records import count_working, read_journal_records, read_ledger_records
+from benchmarks.order_records import count_resting, read_journal_records, read_ledger_records
 from benchmarks.order_times import Halt, HaltOutcome, find_outcome
 from benchmarks.pipeline import Pipeline
 from benchmarks.pipeline_orders import check_ends, configure
@@ -58,7 +58,7 @@ def measure(plan: HaltPlan) -> HaltRun:
         pipeline.give_start()
         directory, commands = pipeline.run_directory, []
         for _, pause_ms in zip(range(plan.rounds), cycle(PAUSES_MS), strict=False):
-            stage.wait(lambda: count_working(directory) >= plan.resting_count, "orders on the book", SETTLE_S_MAX)
+            stage.wait(lambda: count_resting(directory) >= plan.resting_count, "orders on the book", SETTLE_S_MAX)
             SystemClock.sleep_ns(pause_ms * NS_PER_MS)
             commands.append(_command(pipeline, ControlAction.HALT))
             stage.wait(lambda: not _open_count(pipeline), "the end of every order", SETTLE_S_MAX)

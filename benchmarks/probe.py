@@ -69,11 +69,15 @@ class OrderFlow(Strategy):
         self.measure_from(tick.local_timestamp_ns)
         # Too many wait: the schedule goes on without this one, which the engine counts.
         with suppress(OutboxFullError):
-            if self._count % RESTING_EVERY == 0 and len(self.open_orders()) < self.parameters.resting_count:
+            if self._count % RESTING_EVERY == 0 and self._resting_count(tick) < self.parameters.resting_count:
                 self.buy(tick, quantity, limit_price=(tick.bid or 0.0) * RESTING_PRICE, time_in_force="gtc")
             else:
                 # Never a sell: beside a buy that is still under way it would be refused, as a trade with ourselves.
                 self.buy(tick, quantity, limit_price=tick.ask, time_in_force="ioc")
+
+    def _resting_count(self, tick: Tick) -> int:
+        below = (tick.bid or 0.0) * (1 + RESTING_PRICE) / 2
+        return sum(order.limit_price is not None and order.limit_price < below for order in self.open_orders(tick))
 
 
 class Arrivals(msgspec.Struct, frozen=True):
