@@ -9,31 +9,44 @@ import click
 import msgspec
 
 from benchmarks import bus as bus_benchmark
+from benchmarks import halt as halt_benchmark
 from benchmarks import latency as latency_benchmark
+from benchmarks import orders as orders_benchmark
 from benchmarks import plot
 from benchmarks import rules as rules_benchmark
 from benchmarks import throughput as throughput_benchmark
 from benchmarks.bus import BusReport, format_bus
+from benchmarks.halt import HaltReport
 from benchmarks.latency import LatencyReport
+from benchmarks.orders import OrdersReport
+from benchmarks.pipeline_halt import HaltPlan
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
 from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
 from benchmarks.tables import format_latency, format_rules, format_throughput
+from benchmarks.tables_orders import format_halt, format_orders
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = BusReport | LatencyReport | RulesReport | ThroughputReport
+Report = BusReport | HaltReport | LatencyReport | OrdersReport | RulesReport | ThroughputReport
+output_path = click.Path(dir_okay=False, writable=True, path_type=Path)
+json_option = click.option(
+    "--json", "json_path", metavar="FILE", type=output_path, help="Write everything that was measured."
+)
+
+warm_up_option = click.option(
+    "--warm-up", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Seconds before, not measured."
+)
 
 
 def output_options(function: F) -> F:
     """Add --rounds, --json and --plot."""
-    path = click.Path(dir_okay=False, writable=True, path_type=Path)
     for option in (
-        click.option("--plot", "plot_path", metavar="FILE", type=path, help="Draw the result: .svg or .png."),
-        click.option("--json", "json_path", metavar="FILE", type=path, help="Write everything that was measured."),
+        click.option("--plot", "plot_path", metavar="FILE", type=output_path, help="Draw the result: .svg or .png."),
+        json_option,
         click.option(
             "--rounds",
             type=click.IntRange(min=1),
@@ -48,10 +61,11 @@ def output_options(function: F) -> F:
 
 @click.group()
 def bench() -> None:
-    """Measure the pipeline beside bare pyzmq sockets, in the same run.
+    """Measure the pipeline: latency and throughput beside bare pyzmq sockets, orders and halts beside their targets.
 
-    A speed alone says more about the machine than about the program. So each benchmark first runs the floor: the same
-    processes and socket patterns with nothing in them; then the pipeline; then both again. What counts is the ratio.
+    A speed alone says more about the machine than about the program. So `latency` and `throughput` first run the floor:
+    the same processes and socket patterns with nothing in them; then the pipeline; then both again. What counts is the
+    ratio.
 
     Every run is in a temporary directory with processes of its own, and both are gone when it ends. Leave the machine
     alone meanwhile: how many cores others used is printed, because whatever else runs is measured too.
@@ -67,9 +81,7 @@ def bench() -> None:
 @click.option(
     "--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measured seconds of each run."
 )
-@click.option(
-    "--warm-up", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Seconds before, not measured."
-)
+@warm_up_option
 @click.option(
     "--signal-every", type=click.IntRange(min=1), default=500, show_default=True, help="Ticks between two orders."
 )
@@ -141,13 +153,7 @@ def throughput(*, json_path: Path | None, plot_path: Path | None, rounds: int, c
     "--count", type=click.IntRange(min=10), default=200_000, show_default=True, help="Measured ticks of each rule."
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each is measured.")
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write everything that was measured.",
-)
+@json_option
 def rules(*, json_path: Path | None, rounds: int, count: int) -> None:
     """Ticks/s through one rule, with windows of 10, 1,000 and 100,000 ticks: a tick costs the same in each.
 
@@ -166,16 +172,43 @@ def rules(*, json_path: Path | None, rounds: int, count: int) -> None:
 
 @bench.command(cls=Command)
 @click.option(
+    "--rate",
+    "rates",
+    type=click.FloatRange(min=1),
+    multiple=True,
+    default=(2_000.0,),
+    show_default=True,
+    help="Signals/s. Several times: one rate after the other.",
+)
+@click.option(
+    "--duration", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Measured seconds of each rate."
+)
+@warm_up_option
+@json_option
+def orders(*, rates: tuple[float, ...], duration: float, warm_up: float, json_path: Path | None) -> None:
+    """Signals to orders that the exchange has accepted, at a steady rate, with every safeguard on.
+
+    A strategy emits a signal for each tick; outbox, journal, ledger and every risk limit are on. The load is open-loop:
+    who is late gets the next signal all the same. Shown are orders/s over the whole time and in the worst second, what
+    was left at the end, latencies, and how busy each process was: so also which would be full first, and when.
+
+    \b
+    tickpulse bench orders
+    tickpulse bench orders --rate 1000 --rate 1500 --rate 2000 --duration 20 --json orders.json
+    """
+    plans = [orders_benchmark.make_plan(rate, duration, warm_up) for rate in rates]
+    _prepare(min(plan.measured_count for plan in plans), None)
+    report = orders_benchmark.run(plans, _tell)
+    _write(report, format_orders(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
     "--count", type=click.IntRange(min=1_000), default=1_000_000, show_default=True, help="Events of each run."
 )
 @click.option("--faulty", is_flag=True, help="Once more beside a handler that always fails and one that hangs.")
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write everything that was measured.",
-)
+@json_option
 def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
     """Events/s, latency and memory of the event bus.
 
@@ -190,6 +223,34 @@ def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
     _prepare(count, None)
     report = bus_benchmark.run(count, _tell, is_faulty=faulty)
     _write(report, format_bus(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option("--rounds", type=click.IntRange(min=1), default=200, show_default=True, help="Halts, and resumptions.")
+@click.option("--rate", type=click.FloatRange(min=1), default=500.0, show_default=True, help="Signals/s meanwhile.")
+@click.option(
+    "--working",
+    type=click.IntRange(min=1, max=100),
+    default=10,
+    show_default=True,
+    help="Orders on the book at each halt.",
+)
+@json_option
+def halt(*, rounds: int, rate: float, working: int, json_path: Path | None) -> None:
+    """Time from a person's halt to the last order out and every working order taken back.
+
+    Under a steady flow of orders a person halts all trading through the control channel, looks until nothing works any
+    more, and resumes; again and again. Times are those of the journal and the exchange's ledger: when the last order
+    and the last cancel took effect there, which is later than when they were sent.
+
+    \b
+    tickpulse bench halt
+    tickpulse bench halt --rounds 1000 --working 50 --json halt.json
+    """
+    _prepare(rounds, None)
+    report = halt_benchmark.run(HaltPlan(rate=rate, rounds=rounds, resting_count=working), _tell)
+    _write(report, format_halt(report), json_path)
     _exit(report)
 
 

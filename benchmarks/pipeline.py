@@ -41,7 +41,13 @@ class Pipeline:
         self._stage = stage
         self._config_path = stage.directory / "config.json"
 
-    def configure(self, probe: str, parameters: dict[str, Any], gateway: dict[str, Any], **tables: Any) -> None:
+    def configure(
+        self,
+        probe: str,
+        parameters: dict[str, Any],
+        gateway: dict[str, Any],
+        **tables: Any,
+    ) -> None:
         """Write the config file.
 
         Args:
@@ -65,7 +71,7 @@ class Pipeline:
             **tables,
         }
         self._config_path.write_text(json.dumps(tree, indent=2))
-        self._config = Config(tree, str(self._config_path))
+        self.config = Config(tree, str(self._config_path))
 
     def start(self) -> None:
         """Start all processes and wait until each says that it is ready. The feed waits for `broadcast`."""
@@ -77,8 +83,20 @@ class Pipeline:
 
     def broadcast(self, timeout_s: float) -> None:
         """Let the feed run, until it has ended and every tick has arrived or is known to be lost."""
-        self._give_start()
+        self.give_start()
         self._stage.wait(self._is_all_received, "the last tick", timeout_s)
+
+    def give_start(self) -> None:
+        """Let the feed run: take the last of the snapshots that it waits for, now that nobody is still connecting."""
+        request = SnapshotRequested(**DRAFT, timestamp_ns=SystemClock.now_ns(), subscriber="bench", request_id="start")
+        with Sockets(self.config.settings().sockets) as sockets:
+            socket = sockets.connect_requester(self.config.endpoint("snapshots"))
+            if not (offer(socket, codec.encode(request)) and Waiter(socket).wait(ANSWER_MS_MAX)):
+                raise FatalError(f"benchmark: expected a snapshot from the gateway within {ANSWER_MS_MAX} ms")
+
+    def wait_for_acknowledgements(self, timeout_s: float) -> None:
+        """Wait until the strategy knows the end of each of its signals."""
+        self._stage.wait(lambda: not self.counters(PROBE).get("signals_pending"), "the last acknowledgement", timeout_s)
 
     def stop(self, *names: str) -> None:
         """End processes in order."""
@@ -101,14 +119,6 @@ class Pipeline:
     def _is_ready(self, name: str) -> bool:
         report = self.report(name)
         return report is not None and report.state is ProcessState.READY
-
-    def _give_start(self) -> None:
-        """Take the last of the snapshots that the gateway waits for: only now nobody is still connecting."""
-        request = SnapshotRequested(**DRAFT, timestamp_ns=SystemClock.now_ns(), subscriber="bench", request_id="start")
-        with Sockets(self._config.settings().sockets) as sockets:
-            socket = sockets.connect_requester(self._config.endpoint("snapshots"))
-            if not (offer(socket, codec.encode(request)) and Waiter(socket).wait(ANSWER_MS_MAX)):
-                raise FatalError(f"benchmark: expected a snapshot from the gateway within {ANSWER_MS_MAX} ms")
 
     def _is_all_received(self) -> bool:
         gateway = self.counters("gateway")

@@ -3,6 +3,7 @@
 Unlike a strategy for trading they write files and read a clock: that is how a benchmark hears of its result.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,13 @@ from common.clock import SystemClock
 from common.events.market import Tick
 from common.instruments import Instrument
 from strategy.base import Strategy
+from strategy.outbox import OutboxFullError
 
 QUANTITY = 0.001  # 60 USDT: enough for a venue's minimum, little enough to be filled from what is shown
+LOT_SIZE = 0.00001
+QUANTITIES = 2_000
+RESTING_EVERY = 4
+RESTING_PRICE = 0.98  # of the bid: far from a fill, within a price collar of 5 %
 
 
 class OrderEvery(Strategy):
@@ -43,6 +49,35 @@ class OrderEvery(Strategy):
             self.buy(tick, QUANTITY, limit_price=tick.ask, time_in_force="ioc")
         else:
             self.sell(tick, QUANTITY, limit_price=tick.bid, time_in_force="ioc")
+
+
+class OrderFlow(Strategy):
+    """An order for each tick, each of another quantity; some of them rest on the book, far from the price."""
+
+    class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """What a run asks for."""
+
+        resting_count: int = 0  # orders to keep on the book
+
+    def on_start(self) -> None:
+        self._count = 0
+
+    def on_tick(self, tick: Tick) -> None:
+        self._count += 1
+        # A limit of equal orders in a short time is on: no two of 2,000 in a row are equal.
+        quantity = QUANTITY + self._count % QUANTITIES * LOT_SIZE
+        self.measure_from(tick.local_timestamp_ns)
+        # Too many wait: the schedule goes on without this one, which the engine counts.
+        with suppress(OutboxFullError):
+            if self._count % RESTING_EVERY == 0 and self._resting_count(tick) < self.parameters.resting_count:
+                self.buy(tick, quantity, limit_price=(tick.bid or 0.0) * RESTING_PRICE, time_in_force="gtc")
+            else:
+                # Never a sell: beside a buy that is still under way it would be refused, as a trade with ourselves.
+                self.buy(tick, quantity, limit_price=tick.ask, time_in_force="ioc")
+
+    def _resting_count(self, tick: Tick) -> int:
+        below = (tick.bid or 0.0) * (1 + RESTING_PRICE) / 2
+        return sum(order.limit_price is not None and order.limit_price < below for order in self.open_orders(tick))
 
 
 class Arrivals(msgspec.Struct, frozen=True):

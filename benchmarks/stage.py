@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.processor_time import ProcessorTime, read_processor_time
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.errors import FatalError
 
@@ -68,6 +69,11 @@ class Stage:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  # one system call, which takes no lock
             )
+
+    def processor_times(self) -> dict[str, ProcessorTime]:
+        """What each child has used so far; empty where the system does not tell."""
+        times = {name: read_processor_time(child.pid) for name, child in self._children.items()}
+        return {name: time for name, time in times.items() if time is not None}
 
     def wait(self, is_done: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Wait until something has happened.

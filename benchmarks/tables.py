@@ -34,20 +34,20 @@ def format_latency(report: LatencyReport) -> str:
                 f"pipeline: {batching}"
             ),
             *report.machine.lines(),
-            _bystanders(report.foreign_cores),
+            bystanders_line(report.foreign_cores),
             "",
-            _latency_header("tick due to exchange's answer, µs"),
-            _latency_row("floor: bare pyzmq", report.floor),
-            _latency_row("pipeline: journals, checks on", report.pipeline),
-            _row("ratio", ["", *(_shown(report.ratios[name], "x", 2) for name in [*PERCENTILES, "max"])]),
+            latency_header("tick due to exchange's answer, µs"),
+            latency_row("floor: bare pyzmq", report.floor),
+            latency_row("pipeline: journals, checks on", report.pipeline),
+            row("ratio", ["", *(shown(report.ratios[name], "x", 2) for name in [*PERCENTILES, "max"])]),
             "",
-            _latency_header("hops of the pipeline, µs"),
-            *(_latency_row(HOP_NAMES[name], hop) for name, hop in report.hops.items()),
+            latency_header("hops of the pipeline, µs"),
+            *(latency_row(HOP_NAMES[name], hop) for name, hop in report.hops.items()),
             "* with the orders of the warm-up",
             "",
-            *_check_lines(each.checks for each in report.rounds),
+            *check_lines(each.checks for each in report.rounds),
             "",
-            *map(_verdict_line, report.verdicts),
+            *map(verdict_line, report.verdicts),
         ]
     )
 
@@ -62,17 +62,17 @@ def format_throughput(report: ThroughputReport) -> str:
                 "the first tenth not timed; one gateway, one strategy"
             ),
             *report.machine.lines(),
-            _bystanders(report.foreign_cores),
+            bystanders_line(report.foreign_cores),
             "",
-            _row("ticks/s", ["median", "lowest", "highest", "of floor"]),
+            row("ticks/s", ["median", "lowest", "highest", "of floor"]),
             *(
-                _row(SIDE_NAMES[side], _rate_cells(rate, report.rates_by_round[side], report.rates["floor"]))
+                row(SIDE_NAMES[side], _rate_cells(rate, report.rates_by_round[side], report.rates["floor"]))
                 for side, rate in report.rates.items()
             ),
             "",
-            *_check_lines(report.checks),
+            *check_lines(report.checks),
             "",
-            *map(_verdict_line, report.verdicts),
+            *map(verdict_line, report.verdicts),
         ]
     )
 
@@ -87,18 +87,19 @@ def format_rules(report: RulesReport) -> str:
             ),
             *report.machine.lines(),
             "",
-            _row("ticks/s", ["median", "lowest", "highest", "µs a tick"]),
+            row("ticks/s", ["median", "lowest", "highest", "µs a tick"]),
             *(
-                _row(side, [*(f"{value:,.0f}" for value in (rate, min(rates), max(rates))), f"{1e6 / rate:.2f}"])
+                row(side, [*(f"{value:,.0f}" for value in (rate, min(rates), max(rates))), f"{1e6 / rate:.2f}"])
                 for (side, rate), rates in zip(report.rates.items(), report.rates_by_round.values(), strict=True)
             ),
             "",
-            *_check_lines(report.checks),
+            *check_lines(report.checks),
         ]
     )
 
 
-def _bystanders(cores: float | None) -> str:
+def bystanders_line(cores: float | None) -> str:
+    """How busy the machine was with something else."""
     return (
         "others' use of the machine meanwhile is not known"
         if cores is None
@@ -110,30 +111,36 @@ def _rate_cells(rate: float, by_round: list[float], floor: float) -> list[str]:
     return [*(f"{value:,.0f}" for value in (rate, min(by_round), max(by_round))), f"{rate / floor:.0%}"]
 
 
-def _latency_header(title: str) -> str:
-    return _row(title, ["count", *(name.replace("_", ".") for name in PERCENTILES), "max"])
+def latency_header(title: str) -> str:
+    """The columns of a distribution."""
+    return row(title, ["count", *(name.replace("_", ".") for name in PERCENTILES), "max"])
 
 
-def _latency_row(name: str, distribution: Distribution) -> str:
-    return _row(name, [f"{distribution.count:,}", *(_shown(value, "", 0) for value in distribution.us.values())])
+def latency_row(name: str, distribution: Distribution) -> str:
+    """One distribution, µs."""
+    return row(name, [f"{distribution.count:,}", *(shown(value, "", 0) for value in distribution.us.values())])
 
 
-def _row(name: str, cells: Iterable[str]) -> str:
+def row(name: str, cells: Iterable[str]) -> str:
+    """A line of a table."""
     return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>12}" for cell in cells)
 
 
-def _shown(value: float | None, unit: str, decimals: int) -> str:
+def shown(value: float | None, unit: str, decimals: int) -> str:
+    """A number, or a dash where there is none."""
     return "-" if value is None else f"{value:,.{decimals}f}{unit}"
 
 
-def _check_lines(rounds: Iterable[Iterable[Check]]) -> list[str]:
-    lines = [_row("counts, all rounds", ["expected", "was", ""])]
+def check_lines(rounds: Iterable[Iterable[Check]]) -> list[str]:
+    """What was expected and what was there."""
+    lines = [row("counts, all rounds", ["expected", "was", ""])]
     for check, is_met in sum_up(rounds):
-        lines.append(_row(check.name, [f"{check.expected:,}", f"{check.actual:,}", "ok" if is_met else "MISMATCH"]))
+        lines.append(row(check.name, [f"{check.expected:,}", f"{check.actual:,}", "ok" if is_met else "MISMATCH"]))
     return lines
 
 
-def _verdict_line(verdict: Verdict) -> str:
+def verdict_line(verdict: Verdict) -> str:
+    """A number beside its target."""
     shown = _amount(verdict.value)
     rounds = f", by round {', '.join(map(_amount, verdict.by_round))}" if len(verdict.by_round) > 1 else ""
     target = f"must {_amount(verdict.target.must)}, aim {_amount(verdict.target.aim)}"

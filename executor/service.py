@@ -25,8 +25,8 @@ from executor.references import QUOTE_PATTERN, References
 from executor.requests import Request
 
 JOURNAL_NAME = "journal.sqlite"
-# Frames of one channel per turn: a flood on one may delay the others by a few ms, not starve them.
-FRAMES_PER_TURN_MAX = 64
+# Frames of one channel per turn: a flood on one may delay the others, a halt among them, by a few ms at most.
+FRAMES_PER_TURN_MAX = 16
 COMMANDS_PER_TURN_MAX = 4
 # Without a gateway signals are taken all the same, and denied with the reason.
 PRICES_PATIENCE_NS = NS_PER_S
@@ -95,8 +95,8 @@ class ExecutorService:
         waiter = self._waiter if takes_signals else self._exchange_waiter
         pause_ms = DEFERRAL_MS if self._waiting_events else timeout_ms
         ready = waiter.wait(0 if self._has_waiting_signals else pause_ms)
-        if self._orders in ready and (frame := take_answer(self._orders)) is not None:
-            self._on_answer_frame(frame)
+        if self._orders in ready:
+            self._take_answer()
         if self._control in ready:
             self._take_commands()
         if takes_signals and self._signals in ready:
@@ -204,12 +204,20 @@ class ExecutorService:
                 return self._core.safety.report(request, now_ns, refusal=("INVALID_CONFIG", str(error)))
         return self._core.on_control(request, now_ns)
 
+    def _take_answer(self) -> None:
+        frame = take_answer(self._orders)
+        if frame is not None:
+            self._on_answer_frame(frame)
+
     def _on_pushed_frame(self, frame: bytes) -> None:
         try:
             message = read_pushed(frame)
         except WireError as error:
             self._drop("signals", error, frame)
             return
+        # Between two of many: an answer frees the line, and with one order a turn a flood of signals would clog it.
+        if len(self._core.line):
+            self._take_answer()
         now_ns = self._clock.now_ns()
         match message:
             case Signal():
@@ -233,6 +241,8 @@ class ExecutorService:
 
     def _on_execution_frame(self, frame: bytes) -> None:
         report = self._execution_reports.accept(frame)
+        if len(self._core.line):
+            self._take_answer()
         if isinstance(report, ExecutionReported):
             self._core.on_execution(report, self._clock.now_ns())
 

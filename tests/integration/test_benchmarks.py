@@ -20,6 +20,7 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 TINY_LATENCY = ("latency", "--rate", "2000", "--duration", "1", "--warm-up", "0.5", "--signal-every", "20")
+ONE_ROUND = ("--rounds", "1")
 WAIT_S_MAX = 20.0
 
 
@@ -45,7 +46,7 @@ def start_bench(scratch: Path, *arguments: str) -> "subprocess.Popen[str]":
 def run_bench(scratch: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     """Run a benchmark to its end, and give its JSON and its text."""
     json_path = scratch / "result.json"
-    process = start_bench(scratch, *arguments, "--rounds", "1", "--json", str(json_path))
+    process = start_bench(scratch, *arguments, "--json", str(json_path))
     text, errors = process.communicate(timeout=50)
     assert (process.returncode, errors) == (ExitCode.OK, ""), text
     result: dict[str, Any] = json.loads(json_path.read_bytes())
@@ -69,7 +70,7 @@ def pids_in(scratch: Path) -> list[int]:
 def latency() -> tuple[dict[str, Any], str]:
     """One run, tiny, with the gateway's batching off, for all who look at its result."""
     with tempfile.TemporaryDirectory(prefix="tpb-", dir="/tmp") as directory:
-        return run_bench(Path(directory), *TINY_LATENCY, "--no-batching")
+        return run_bench(Path(directory), *TINY_LATENCY, *ONE_ROUND, "--no-batching")
 
 
 def test_latency_counts_every_tick_signal_and_order_on_both_sides(latency: tuple[dict[str, Any], str]) -> None:
@@ -102,7 +103,7 @@ def test_latency_json_holds_machine_plan_percentiles_and_verdicts(latency: tuple
 
 def test_throughput_counts_every_tick_on_every_way(scratch: Path) -> None:
     """20,000 on each way, four times as many where a batch is one call."""
-    result, text = run_bench(scratch, "throughput", "--count", "20000")
+    result, text = run_bench(scratch, "throughput", "--count", "20000", *ONE_ROUND)
 
     counts = {check["name"]: (check["expected"], check["actual"]) for check in result["checks"][0]}
     assert counts["floor: ticks received"] == (20_000, 20_000)
@@ -110,6 +111,34 @@ def test_throughput_counts_every_tick_on_every_way(scratch: Path) -> None:
     assert counts["unpacked: ticks seen by the strategy"] == (20_000, 20_000)
     assert counts["batched: ticks seen by the strategy"] == (80_000, 80_000)
     assert all(rate > 0 for rate in result["rates"].values())
+    assert "MISMATCH" not in text
+
+
+def test_orders_are_counted_at_every_hop(scratch: Path) -> None:
+    """1 s at 200 signals/s, half of it warm-up: 200 signals, orders and acknowledgements."""
+    result, text = run_bench(scratch, "orders", "--rate", "200", "--duration", "0.5", "--warm-up", "0.5")
+
+    [each] = result["rates"]
+    counts = {check["name"]: (check["expected"], check["actual"]) for check in each["checks"]}
+    assert counts["signals emitted or held back"] == (200, 200)
+    assert counts["orders accepted, ledger"] == (200, 200)
+    assert counts["signals lost"] == counts["duplicate orders"] == (0, 0)
+    assert (each["refused_count"], each["unsent_count"]) == (0, 0)
+    assert each["processes"].keys() == {"gateway", "exchange", "executor", "strategy"}
+    assert each["from_due"]["count"] == 100
+    assert "MISMATCH" not in text
+
+
+def test_halts_leave_nothing_working_and_let_nothing_through(scratch: Path) -> None:
+    """Three times, with three orders on the book and others on their way."""
+    result, text = run_bench(scratch, "halt", "--rounds", "3", "--rate", "200", "--working", "3")
+
+    counts = {check["name"]: (check["expected"], check["actual"]) for check in result["checks"]}
+    assert counts["halts with enough orders working"] == (3, 3)
+    assert counts["working orders left by a halt"] == (0, 0)
+    assert counts["orders placed after the last cancel"] == (0, 0)
+    assert counts["orders decided on while halted"] == (0, 0)
+    assert all(hop["count"] == 3 for hop in result["hops"].values())
     assert "MISMATCH" not in text
 
 

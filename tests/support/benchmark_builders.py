@@ -2,13 +2,19 @@
 
 from collections.abc import Iterable
 
-from benchmarks import latency, throughput
+from benchmarks import halt, latency, orders, throughput
+from benchmarks.halt import HaltReport
 from benchmarks.latency import LatencyReport
 from benchmarks.machine import Machine
+from benchmarks.order_times import Halt, HaltOutcome, Pace
+from benchmarks.orders import OrdersReport
+from benchmarks.pipeline_halt import HaltPlan, HaltRun
+from benchmarks.pipeline_orders import OrdersRun
+from benchmarks.processor_time import ProcessorTime
 from benchmarks.results import BroadcastRun, Check, OrderPathRun
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.throughput import ThroughputReport
-from common.clock import NS_PER_US
+from common.clock import NS_PER_MS, NS_PER_US
 from common.metrics import Latency
 
 MACHINE = Machine(
@@ -70,3 +76,48 @@ def make_throughput_report(
         for floor_rate in floor_rates
     ]
     return throughput.make_report(MACHINE, throughput.make_plan(1_000_000), throughput.make_plan(4_000_000), by_round)
+
+
+def make_orders_report(
+    *, accepted_per_s: float = 1_000, share: float = 0.25, check: Check | None = None
+) -> OrdersReport:
+    """A report of 10 s of 1,000 signals/s, 10,000 of which became orders in all."""
+    values = make_latency(range(100, 200))
+    run = OrdersRun(
+        pace=Pace(per_s=accepted_per_s, per_s_min=900, backlog=1),
+        from_due=values,
+        from_emitted=values,
+        shares={"executor": ProcessorTime(share, 2 * share)},
+        accepted_count=10_000,
+        refused_count=0,
+        unsent_count=0,
+        elapsed_s=10,
+        checks=[check or Check("signals lost", 0, 0)],
+    )
+    return orders.make_report(MACHINE, [(orders.make_plan(1_000, 10, 2), run)], 0.1)
+
+
+def make_halt(start_ns: int, *, sent_ms: int, halted_ms: int, answered_ms: int, resumed_ms: int) -> Halt:
+    """A halt, in ms after the start."""
+    sent_ns, halted_ns, answered_ns, resumed_ns = (
+        start_ns + each * NS_PER_MS for each in (sent_ms, halted_ms, answered_ms, resumed_ms)
+    )
+    return Halt(sent_ns=sent_ns, halted_ns=halted_ns, answered_ns=answered_ns, resumed_ns=resumed_ns)
+
+
+def make_halt_report(*, quiet_ms: Iterable[int]) -> HaltReport:
+    """A report of halts of ten orders, each with its last cancel so many ms after the command."""
+    outcomes = [
+        HaltOutcome(
+            to_executor_ns=NS_PER_MS,
+            to_last_order_ns=0,
+            to_last_cancel_ns=each * NS_PER_MS,
+            to_answer_ns=2 * NS_PER_MS,
+            working_count=10,
+            left_count=0,
+            late_count=0,
+        )
+        for each in quiet_ms
+    ]
+    plan = HaltPlan(rate=500, rounds=len(outcomes), resting_count=10)
+    return halt.make_report(MACHINE, plan, HaltRun(outcomes, [Check("orders left", 0, 0)]), 0.1)

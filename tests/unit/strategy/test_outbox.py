@@ -96,6 +96,19 @@ def test_acknowledged_signal_makes_room_and_is_not_sent_again() -> None:
     assert due_at(outbox, 0) == ["s-2"]
 
 
+def test_what_is_hastened_is_due_at_once_and_once() -> None:
+    """A new executor has seen none of it; what has ended meanwhile is left out, and the pauses go on growing."""
+    outbox = make_outbox(resend_ms=100, resend_ms_max=500)
+    for signal_id in ("s-1", "s-2", "s-3"):
+        outbox.add(make_signal(signal_id), START_NS)
+    due_at(outbox, 0)
+    outbox.acknowledge("s-2")
+
+    outbox.hasten()
+
+    assert [due_at(outbox, ms) for ms in (10, 100, 209, 210)] == [["s-1", "s-3"], [], [], ["s-1", "s-3"]]
+
+
 def test_expired_signal_is_sent_on_until_it_is_acknowledged() -> None:
     """Only the executor can say that it was never placed: without that word it would have no end on record."""
     outbox = make_outbox(resend_ms=100, resend_ms_max=500)
