@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from common.events.risk import TradingState
+from common.events.risk import AlarmRaised, TradingState
 from common.events.trading import Signal
 from common.events.venue import ExecutionReported
 from common.instruments import Listed
@@ -99,7 +99,12 @@ class Facts:
     """Everything the witness noted, and the promises that did not hold."""
 
     def __init__(
-        self, invariants: Sequence[Invariant], *, reference_age_ns_max: int, limits: RiskLimits = NO_LIMITS
+        self,
+        invariants: Sequence[Invariant],
+        *,
+        reference_age_ns_max: int,
+        limits: RiskLimits = NO_LIMITS,
+        is_venue_certain: bool = True,
     ) -> None:
         self.instructions: dict[str, Instruction] = {}
         self.emitted: dict[str, Signal] = {}
@@ -111,6 +116,9 @@ class Facts:
         self.order_ids: dict[str, str] = {}  # signal of each order id that may exist
         self.reference_age_ns_max = reference_age_ns_max
         self.limits = limits
+        self.is_venue_certain = is_venue_certain  # it always knows what became of an order, and keeps its word
+        self.alarms: set[tuple[str, str]] = set()  # code and subject of each that left
+        self.killed_inside: set[str] = set()  # processes that died within a step: what it had to tell is gone
         self.states: dict[str, TradingState] = {}  # of each scope, as the journal has it
         self._invariants = invariants
 
@@ -129,6 +137,10 @@ class Facts:
         self.intents[intent.client_order_id] = intent
         for invariant in self._invariants:
             self._judge(invariant, invariant.on_intent(intent, self))
+
+    def note_alarm(self, alarm: AlarmRaised) -> None:
+        """The executor tells the people on call."""
+        self.alarms.add((alarm.code, alarm.subject))
 
     def note_state(self, entry: TradingStateMoved) -> None:
         """A move of the kill switch has become durable."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from chaos.facts import Ending, Facts, Intent, Invariant, Size, Submission
-from chaos.safety_invariants import CancelsPass, Halted, Limited, Reducing, signed_quantity
+from chaos.safety_invariants import CancelsPass, Halted, InDoubt, Limited, Reducing, signed_quantity
 from common.errors import FatalError
 from common.events.trading import Acknowledgement, CancelRequested, OrderStatus
 from common.events.venue import AnswerOutcome, ExecutionType, terms_of
@@ -21,12 +21,10 @@ from executor.entries import (
     OrderIntended,
     OrderVanished,
     SignalDenied,
-    TradingStateMoved,
 )
 from executor.orders import Order
 from executor.requests import RequestWriter
 from executor.risk import Reason
-from executor.trading_state import RECONCILIATION
 
 PROBE_MS_MAX = 1_000
 NEVER_LIVED = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED})
@@ -109,7 +107,6 @@ class Agreement(Invariant):
             f"{entry.subject}: expected nothing that only one side knows, the journal has {type(entry).__name__}"
             for entry in ending.entries
             if isinstance(entry, OrderAdopted | OrderVanished)
-            or (isinstance(entry, TradingStateMoved) and entry.by == RECONCILIATION)
         ]
         if book.last_execution_number != len(ending.executions):
             messages.append(
@@ -218,6 +215,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Reducing(),
     CancelsPass(),
     Limited(),
+    InDoubt(),
 )
 # Files that were not synced come back from different moments. Then no one can promise that journal and ledger agree or
 # that nothing is forgotten; what holds is that nothing is ordered twice, unwritten, unbounded or on a stale price.

@@ -90,6 +90,7 @@ class Lives:
             step()
         except Killed as killed:
             self._facts.counts["kills inside"] += 1
+            self._facts.killed_inside.add(self.name)
             self.kill(killed.down_ms)
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends the process, and the witness judges it
             if self.is_error_expected():

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from chaos.faults import TROUBLE_MS, Fault, Scenario, draw_faults
+from chaos.faults import TROUBLE_MS, Fault, FaultKind, Scenario, draw_faults
 from common.events.risk import ControlAction
 from exchange.simulated.faults import Fault as VenueFault
 from exchange.simulated.faults import FaultName, FaultsConfig, RememberedFor
@@ -31,11 +31,15 @@ VENUE_FAULTS_MS = {
     FaultName.EXECUTIONS_REORDERED: (5, 50),
     FaultName.DISCONNECT: (50, 300),
     FaultName.SLOW: (5, 80),
-    # Ahead only: one that is behind accepts what has expired, and so what the executor was told not to exist.
-    FaultName.CLOCK_SKEW: (5, 100),
+    FaultName.CLOCK_SKEW: (-100, 100),
 }
-# As long as an executor may have to wait until it can ask: who forgets sooner can only promise `at most once`.
-MEMORIES: tuple[Literal["forever"] | RememberedFor, ...] = ("forever", RememberedFor(seconds=2.0))
+# Who remembers for as long as an executor may have to wait until it can ask always can tell.
+FORGETFUL: tuple[Literal["open", "none"] | RememberedFor, ...] = (RememberedFor(seconds=0.6), "open", "none")
+MEMORIES: tuple[Literal["forever", "open", "none"] | RememberedFor, ...] = (
+    "forever",
+    RememberedFor(seconds=2.0),
+    *FORGETFUL,
+)
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -54,6 +58,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     commands: Sequence[Command] = ()
     limits: RiskLimits = RiskLimits()
 
+    @property
+    def is_venue_certain(self) -> bool:
+        """Whether the venue always knows what became of an order, and keeps its word.
+
+        A clock that is behind accepts what has expired, and so what the executor was told not to exist.
+        """
+        venue = self.venue_faults
+        return venue.client_id_memory not in FORGETFUL and all((fault.ms or 0) >= 0 for fault in venue.fault)
+
 
 def draw_plan(scenario: Scenario, seed: int) -> Plan:
     """What the seed has in store. Each part has a random of its own, so that one changes nothing about the others."""
@@ -61,12 +74,23 @@ def draw_plan(scenario: Scenario, seed: int) -> Plan:
     has_limits = parts["limits"].random() < scenario.limits
     has_venue_faults = parts["venue"].random() < scenario.venue_faults
     has_people = parts["people"].random() < scenario.people
+    venue_faults = _draw_venue_faults(parts["venue"], has_limits=has_limits) if has_venue_faults else FaultsConfig()
+    faults = draw_faults(scenario, parts["faults"])
     return Plan(
-        faults=draw_faults(scenario, parts["faults"]),
-        venue_faults=_draw_venue_faults(parts["venue"], has_limits=has_limits) if has_venue_faults else FaultsConfig(),
+        # Who knows no ids takes a repeated order for a second one, and nobody could tell. ZeroMQ repeats nothing.
+        faults=[fault for fault in faults if not _repeats_orders(fault)] if _knows_no_ids(venue_faults) else faults,
+        venue_faults=venue_faults,
         commands=_draw_commands(parts["people"]) if has_people else (),
         limits=LIMITS if has_limits else RiskLimits(),
     )
+
+
+def _knows_no_ids(venue: FaultsConfig) -> bool:
+    return venue.client_id_memory in {"open", "none"}
+
+
+def _repeats_orders(fault: Fault) -> bool:
+    return fault.kind is FaultKind.REPEAT and fault.target == "orders"
 
 
 def _draw_venue_faults(random: Random, *, has_limits: bool) -> FaultsConfig:

@@ -21,6 +21,7 @@ INJECTED = (
     "frames repeated",
     "frames reordered",
     "frames forged",
+    "venues uncertain",
     "pauses",
     "take-overs",
     "lives fenced",

@@ -3,18 +3,31 @@
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from chaos.facts import Ending, Facts, Intent, Invariant, strictest
+from common.errors import FatalError
 from common.events.risk import TradingState
 from common.events.trading import CancelRequested, Signal
 from common.events.venue import ExecutionReported, ExecutionType, SubmitOrder
 from common.money import ZERO
 from exchange.records import RecordedOrder
 from executor.book import Book
-from executor.entries import AmendIntended, Entry, OrderIntended, SignalDenied, TradingStateMoved
+from executor.booking import find_contradiction
+from executor.entries import (
+    AmendIntended,
+    Entry,
+    ExecutionTaken,
+    OrderAbandoned,
+    OrderIntended,
+    OrderReopened,
+    SignalDenied,
+    TradingStateMoved,
+)
 from executor.orders import Order
 from executor.requests import VOID_NS, Request
 from executor.risk import Reason
-from executor.trading_state import STRICTNESS
+from executor.trading_state import RECONCILIATION, STRICTNESS, symbol_scope
 
 PERSON = "chaos"  # who types every command; nobody else may loosen
 # Why a cancel may be denied: there is nothing to cancel.
@@ -105,6 +118,85 @@ class Limited(Invariant):
             if symbol.position_quantity_max is not None and size > symbol.position_quantity_max:
                 messages.append(f"position in {name}: expected up to {symbol.position_quantity_max}, may become {size}")
         return messages
+
+
+class InDoubt(Invariant):
+    """Only what the venue cannot tell, or tells against its own word, halts by itself: its symbol, and with an alarm.
+
+    The halt is in the same transaction, and names the order. Where the venue is certain of everything there is none.
+    """
+
+    name = "in doubt"
+
+    def at_end(self, ending: Ending, facts: Facts) -> Sequence[str]:
+        book, messages = Book(), []
+        doubt: Doubt | None = None  # what the entry before tells
+        try:
+            for entry in ending.entries:
+                messages += _judge_halt(doubt, entry, book)
+                doubt = find_doubt(entry, book)
+                messages += [] if doubt is None else self._judge(doubt, facts)
+                book.apply(entry)
+        except FatalError:
+            return messages  # entries that cannot be folded are told by `Agreement`
+        return messages + _judge_halt(doubt, None, book)
+
+    def _judge(self, doubt: "Doubt", facts: Facts) -> list[str]:
+        if facts.is_venue_certain:
+            return [f"{doubt}: expected a venue that can tell to leave nothing in doubt"]
+        # One that dies between the write and the alarm leaves the halt, whose reason tells the same.
+        if (doubt.code, doubt.order_id) in facts.alarms or "executor" in facts.killed_inside:
+            return []
+        return [f"{doubt}: expected an alarm, was none"]
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """An order of which the venue cannot tell what became, or tells what contradicts itself."""
+
+    code: str
+    order_id: str
+    scope: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.order_id}"
+
+    def is_reason_of(self, halt: TradingStateMoved) -> bool:
+        """It is what this halt was made for."""
+        is_its_halt = (halt.scope, halt.state) == (self.scope, TradingState.HALTED)
+        return is_its_halt and halt.reason.startswith(f"{self.code}: {self.order_id}: ")
+
+    def state_in(self, book: Book) -> TradingState:
+        """What the book lets its symbol do."""
+        states = {scope.scope: scope.state for scope in book.kill_switch.scopes()}
+        return states.get(self.scope, TradingState.ACTIVE)
+
+
+def _judge_halt(doubt: Doubt | None, entry: Entry | None, book: Book) -> list[str]:
+    """Whether an entry halts what the doubt before it demands, and nothing else."""
+    if isinstance(entry, TradingStateMoved) and entry.by == RECONCILIATION:
+        is_due = doubt is not None and doubt.is_reason_of(entry)
+        return [] if is_due else [f"{entry.subject}: expected a doubt before it is halted, was {doubt}: {entry.reason}"]
+    if doubt is None or doubt.state_in(book) is TradingState.HALTED:
+        return []
+    return [f"{doubt}: expected {doubt.scope} to be halted in the same transaction, was not"]
+
+
+def find_doubt(entry: Entry, book: Book) -> Doubt | None:
+    """The doubt that an entry tells of, before the book has it."""
+    code = None
+    match entry:
+        case OrderAbandoned(reason=Reason.UNRESOLVED.value):
+            code = "ORDER_UNRESOLVED"
+        case ExecutionTaken(defect=str()):
+            code = "EXECUTION_NOT_BOOKED"
+        case OrderReopened():
+            code = "ORDER_CONTRADICTED"
+        case ExecutionTaken(report=report) if find_contradiction(book.order(report.client_order_id), report):
+            code = "ORDER_CONTRADICTED"
+    if code is None or entry.order_id is None:
+        return None
+    signal = book.order(entry.order_id).signal
+    return Doubt(code, entry.order_id, symbol_scope(signal.exchange, signal.symbol))
 
 
 def _is_reduce(entry: Entry) -> bool:

@@ -61,7 +61,9 @@ class World:
             invariants_of(scenario),
             reference_age_ns_max=EXECUTOR_CONFIG.reference_age_ms_max * NS_PER_MS,
             limits=plan.limits,
+            is_venue_certain=plan.is_venue_certain,
         )
+        self.facts.counts["venues uncertain"] += not plan.is_venue_certain
         self._digest = hashlib.sha256()
         self._schedule = Schedule(self.clock)
         self._network = Network(self._schedule, self._random, self.facts.counts)

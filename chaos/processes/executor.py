@@ -12,8 +12,8 @@ from common.clock import NS_PER_MS
 from common.errors import WireError
 from common.events.base import Message
 from common.events.market import Quote
-from common.events.risk import ControlRequested
-from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
+from common.events.risk import AlarmRaised, ControlRequested, TradingState
+from common.events.trading import AmendRequested, CancelRequested, OrderStatus, Signal, StateRequested
 from common.events.venue import ExecutionReported
 from common.wire import codec
 from common.wire.publisher import Publisher
@@ -22,6 +22,7 @@ from executor.config import CircuitConfig, ExecutorConfig
 from executor.core import Executor
 from executor.intake import UnreadableSignal, read_pushed
 from executor.limits import RiskLimits
+from executor.orders import Order
 from executor.references import QUOTE_PATTERN, References
 from executor.requests import Request
 
@@ -118,8 +119,10 @@ class ExecutorNode:
 
     def sizes(self) -> Sequence[Size]:
         # Beside the bounded submissions: one resend, one look at the account, and a cancel for each order that the
-        # exchange has; it may wait for longer than its order lives.
-        known_count = sum(not order.is_unanswered for order in self.core.book.working_orders())
+        # exchange has, or at a start a query for one of which it cannot tell; it may wait for longer than its order
+        # lives.
+        working = self.core.book.working_orders()
+        known_count = sum(order.status is not OrderStatus.PENDING_NEW for order in working)
         self._known_count_max = max(self._known_count_max, known_count)
         line_max = CONFIG.orders_waiting_max + self._known_count_max + 2
         return (
@@ -146,8 +149,14 @@ class ExecutorNode:
     @property
     def is_quiet(self) -> bool:
         """Everything begun has its answer."""
-        is_known = all(not order.is_unanswered for order in self.core.book.working_orders())
-        return self.core.is_recovered and is_known and not self.core.line and not self._inbox
+        book = self.core.book
+        is_settled = not any(order.is_unanswered or self._is_halted(order) for order in book.working_orders())
+        return self.core.is_recovered and is_settled and not self.core.line and not self._inbox
+
+    def _is_halted(self, order: Order) -> bool:
+        signal = order.signal
+        state = self.core.book.kill_switch.state(signal.strategy, signal.exchange, signal.symbol)
+        return state is TradingState.HALTED
 
     def _take_signals(self) -> None:
         has_prices = self._quotes.received > 0 or self._machine.now_ns >= self._patience_ends_ns
@@ -182,5 +191,8 @@ class ExecutorNode:
     def _publish_events(self) -> None:
         while self._waiting_events:
             self._machine.pass_point("executor.event.publishing")
-            self._events.publish(self._waiting_events.popleft())
+            event = self._waiting_events.popleft()
+            if isinstance(event, AlarmRaised):
+                self._machine.facts.note_alarm(event)
+            self._events.publish(event)
             self._machine.pass_point("executor.event.published")

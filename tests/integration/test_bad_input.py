@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 from support.pipeline import Pipeline, run_tickpulse
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 OK, FAULT, USAGE, NOT_READY, BAD_CONFIG = 0, 1, 2, 3, 78
 

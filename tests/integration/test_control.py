@@ -12,7 +12,7 @@ from support.plain_client import Listener, PlainClient
 
 from common.errors import ExitCode
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 # One after the other on one pipeline: the limit, and the reason that signals are denied for.
 LIMITS: list[tuple[dict[str, Any], str]] = [

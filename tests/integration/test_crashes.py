@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from support.pipeline import Pipeline, View
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 EVERYONE = ("exchange", "executor", "gateway", "pingpong", "pongping")
 STRATEGIES = ("pingpong", "pongping")

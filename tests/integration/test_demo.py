@@ -15,7 +15,7 @@ from support.real_data import CAPTURE_DIRECTORY, real_capture
 
 from monitor.report import print_summary
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 CAPTURE_UPDATES = 55_281  # lines of the capture that are a quote or a trade
 CAPTURE_LINES = 58_325

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.processes
 FAULTS = 5
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(missing_reason() is not None, reason=str(missing_reason()))
 @pytest.mark.timeout(110)
 def test_faults_of_every_kind_leave_books_that_agree() -> None:

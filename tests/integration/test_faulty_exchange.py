@@ -12,7 +12,7 @@ from support.plain_client import PlainClient, make_frame
 
 from common.errors import ExitCode
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 PLAN = """
 [[fault]]

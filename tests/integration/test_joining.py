@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.pipeline import Pipeline, make_config
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 EVERYONE = ("gateway", "exchange", "executor", "pingpong")
 SYMBOLS = {"BTC/USDT", "BTC/USD", "ETH/USDT"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from support.pipeline import Pipeline, make_config
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 # The gateway first and the exchange last, as supervisord.conf has it.
 EVERYONE = ("gateway", "pingpong", "executor", "exchange")

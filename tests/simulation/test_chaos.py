@@ -13,7 +13,7 @@ from chaos.facts import Violation
 from chaos.faults import CHANNELS, NETWORK_KINDS, PROCESSES, SCENARIOS, TROUBLE_MS, Fault, FaultKind
 from chaos.histories import run_history, scenario_of
 from chaos.memory_outbox_store import MemoryOutboxStore
-from chaos.plans import ACTIONS, LIMITS, Command, Plan, draw_plan
+from chaos.plans import ACTIONS, LIMITS, MEMORIES, Command, Plan, draw_plan
 from chaos.processes.strategy import StrategyNode
 from chaos.world import World
 from common.circuit_breaker import CircuitBreaker
@@ -30,11 +30,14 @@ from executor.book import Book
 from executor.core import AMENDABLE_STATUSES, Executor
 from executor.dialogue import ExchangeDialogue
 from executor.entries import Entry, OrderIntended, TradingStateMoved
+from executor.facts import Facts as ExecutorFacts
 from executor.holding import Instruction
 from executor.orders import Order
 from executor.records import SignalRecord
 from executor.safety import Safety
+from executor.trading_state import KillSwitch
 
+pytestmark = pytest.mark.unmeasured
 SEEDS_OF_A_SAFEGUARD = 20
 TIMES_MS = st.integers(50, TROUBLE_MS - 50)
 FAULTS = st.one_of(
@@ -108,6 +111,8 @@ def test_plans_are_about_something() -> None:
     assert {command.action for plan in plans for command in plan.commands} == set(ACTIONS)
     assert {fault.kind for plan in plans for fault in plan.faults} == set(FaultKind)
     assert any(plan.limits == LIMITS for plan in plans)
+    assert {plan.venue_faults.client_id_memory for plan in plans} == set(MEMORIES)
+    assert {plan.is_venue_certain for plan in plans} == {True, False}
 
 
 # Each safeguard, taken away. What then breaks is named, so that a promise that nobody checks would be seen.
@@ -373,3 +378,57 @@ def test_lost_event_that_nobody_asks_about_is_seen(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(StrategyNode, "_ask_for_state", ask_once)
 
     assert find_planned(["live"], Plan(faults=[Fault(FaultKind.LOSE, 200, "events", 1_200)]))
+
+
+# A venue that cannot tell what became of an order, or contradicts itself.
+
+FORGETFUL = FaultsConfig(
+    client_id_memory="none",
+    fault=[VenueFault(name="answer_lost", probability=0.3), VenueFault(name="reject", probability=0.3)],
+)
+
+
+def test_venue_that_forgets_leaves_orders_in_doubt() -> None:
+    """Otherwise the promises for what is in doubt would be about nothing."""
+    plan = Plan(venue_faults=FORGETFUL)
+    world = World(SCENARIOS["calm"], 1, plan)
+
+    world.run()
+
+    assert world.facts.violations == []
+    assert "ORDER_UNRESOLVED" in {code for code, _ in world.facts.alarms}
+
+
+def test_order_sent_again_to_a_venue_that_forgets_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: only *not found* is a promise that an order never came."""
+    monkeypatch.setattr(ExchangeDialogue, "_on_undecided", ExchangeDialogue._on_not_found)
+    monkeypatch.setattr(Sources, "exceeds", lambda _sources, _request: False)  # the second net
+
+    assert find_planned(["no duplicate"], Plan(venue_faults=FORGETFUL))
+
+
+def test_doubt_that_halts_nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: the halt of its symbol is in the transaction that gives an order up."""
+    monkeypatch.setattr(KillSwitch, "tighten", lambda *_, **__: [])
+
+    assert find_planned(["in doubt"], Plan(venue_faults=FORGETFUL))
+
+
+def test_doubt_that_nobody_is_told_of_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: the alarm."""
+    monkeypatch.setattr(ExecutorFacts, "alarm", lambda *_: None)
+
+    assert find_planned(["in doubt"], Plan(venue_faults=FORGETFUL))
+
+
+def test_order_given_up_too_early_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Safeguard: an exchange that knows every id is asked until it tells."""
+    monkeypatch.setattr(ExchangeDialogue, "_on_not_found", _give_up)
+    lost = FaultsConfig(fault=[VenueFault(name="throttle", probability=0.5)])
+
+    assert find_planned(["in doubt"], Plan(venue_faults=lost))
+
+
+def _give_up(dialogue: ExchangeDialogue, order: Order, now_ns: int) -> None:
+    if order.is_unanswered:
+        dialogue._booking.give_up(order, now_ns)

@@ -12,6 +12,7 @@ from executor.entries import OrderIntended, SignalDenied
 from strategy.strategies.momentum import Momentum
 from strategy.strategies.support_resistance import SupportResistance
 
+pytestmark = pytest.mark.unmeasured
 DURATION_NS = 5 * NS_PER_S
 
 

@@ -5,6 +5,7 @@ The real executor, gateway desk and simulated venue on a virtual clock; only soc
 
 from random import Random
 
+import pytest
 from support.exchange_builders import make_tick, make_venue
 from support.executor_builders import ExecutorHarness, make_instrument
 
@@ -21,6 +22,7 @@ from exchange.simulated.forgetting import SEPARATOR, ClientIdMemory
 from executor.config import CircuitConfig
 from executor.requests import Request
 
+pytestmark = pytest.mark.unmeasured
 SEEDS = range(30)
 SIGNALS = 40
 LIFETIME_MS = 300

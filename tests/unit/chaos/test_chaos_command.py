@@ -38,7 +38,7 @@ def test_sound_histories_end_with_a_table_and_exit_0() -> None:
 def test_broken_promise_is_told_with_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3, and what to type."""
     monkeypatch.setattr(ExchangeDialogue, "ask_for_executions", lambda _dialogue, _now_ns: None)
-    arguments = ["--simulated", "--seeds", "10", "--scenario", "network", "--jobs", "1"]
+    arguments = ["--simulated", "--seeds", "3", "--scenario", "network", "--jobs", "1"]
 
     result = CliRunner().invoke(chaos, [*arguments, "--verbose"])
 
@@ -64,7 +64,7 @@ def test_layer_must_be_named() -> None:
 def test_workers_give_the_same_results_as_one_thread() -> None:
     """How many cores there are decides nothing."""
     outputs = [
-        CliRunner().invoke(chaos, ["--simulated", "--seeds", "6", "--jobs", jobs, "--json"]).output for jobs in "12"
+        CliRunner().invoke(chaos, ["--simulated", "--seeds", "4", "--jobs", jobs, "--json"]).output for jobs in "12"
     ]
 
     assert outputs[0] == outputs[1]
