@@ -44,7 +44,10 @@ def files(*suffixes: str) -> list[Path]:
     """Files of ours with one of these endings, by their path from the root; what runs and tools leave is not ours."""
     folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in {"run", "build"}]
     ours = [path for path in folders if not path.name.startswith(".") and not path.name.endswith(".egg-info")]
-    found = [*ROOT.iterdir(), *(path for folder in ours for path in folder.rglob("*"))]
+    found = [
+        *(path for path in ROOT.iterdir() if not path.name.startswith(".coverage")),
+        *(path for folder in ours for path in folder.rglob("*")),
+    ]
     return sorted(path.relative_to(ROOT) for path in found if path.is_file() and path.suffix in suffixes)
 
 

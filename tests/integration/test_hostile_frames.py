@@ -16,7 +16,7 @@ from support.plain_client import Body, PlainClient, make_signal, signal_frame
 
 from common.errors import WireFault
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 SEED = 20261121
 REPEATS = 3

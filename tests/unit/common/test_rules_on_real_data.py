@@ -20,6 +20,8 @@ from common.rules.shipped.spread_widening import spread_widening
 from common.rules.shipped.volatility_burst import volatility_burst
 from gateway.feeds.base import QuoteUpdate
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(scope="module")
 def ticks() -> list[Tick]:
