@@ -16,11 +16,10 @@ from chaos.drills.scenarios import DRILLS, Setting
 from common.errors import ExitCode
 from executor.service import JOURNAL_NAME
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 FAULTS = 5
 
 
-@pytest.mark.unmeasured
 @pytest.mark.skipif(missing_reason() is not None, reason=str(missing_reason()))
 @pytest.mark.timeout(110)
 def test_faults_of_every_kind_leave_books_that_agree() -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.pipeline import ROOT, Pipeline, View, child_environment
 from support.plain_client import NS_PER_S, PlainClient, make_frame, make_signal, signal_frame
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 EXAMPLES = ROOT / "examples"
 

@@ -9,7 +9,7 @@ from support.plain_client import NS_PER_S, PlainClient, make_signal, signal_fram
 
 from common.ids import make_client_order_id
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 LIMIT = {"order_type": "limit", "time_in_force": "gtc", "limit_price": "60000"}
 

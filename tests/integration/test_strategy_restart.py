@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from support.pipeline import Pipeline, View, make_config
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 NAME = "pingpong"
 
