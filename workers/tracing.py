@@ -50,7 +50,7 @@ def _beginning(signal: Fields) -> list[Step]:
         steps.append(
             Step(
                 tick_ns, str(cause).partition(":")[0] if cause else "gateway",
-                "tick", _join(signal["symbol"], None if price is None else f"at {price}", cause),
+                "tick", _join(signal["symbol"], None if price is None else f"at {price:.12g}", cause),
             )
         )  # fmt: skip
     limit = signal.get("limit_price")
