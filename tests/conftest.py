@@ -9,7 +9,8 @@ hypothesis.settings.load_profile("tickpulse")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes run one after another on one worker; the other has a file of plain tests at a time."""
+    """Tests of real processes run one after another, in two rows; a worker that has none has a file of plain tests."""
     for item in items:
-        group = "processes" if item.get_closest_marker("processes") else str(item.path)
+        processes = item.get_closest_marker("processes")
+        group = str(item.path) if processes is None else processes.kwargs.get("row", "processes")
         item.add_marker(pytest.mark.xdist_group(group))

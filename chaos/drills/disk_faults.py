@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 
-from chaos.drills.host import FILES, STRATEGIES, WRITERS, Host
+from chaos.drills.host import EXCHANGE, FILES, STRATEGIES, SYMBOLS, WRITERS, Host
 from chaos.drills.lossy_disk import Failure
 from common.clock import NS_PER_MS, SystemClock
 from common.errors import ExitCode, FatalError
@@ -91,7 +91,9 @@ def journal_cut(host: Host, _random: Random, number: int) -> str:
 
 def _let_go_on(host: Host) -> None:
     """What a person does after a look at journal and ledger."""
-    host.run("resume", "--by", "drill", "--reason", "journal and ledger were compared")
+    # A symbol is halted on its own where the exchange tells of a change that the journal forgot to have asked for.
+    for scope in ("all", *(f"symbol:{EXCHANGE}.{symbol}" for symbol in SYMBOLS)):
+        host.run("resume", "--scope", scope, "--by", "drill", "--reason", "journal and ledger were compared")
     base = host.accepted()
 
     def is_decided() -> bool:

@@ -23,6 +23,8 @@ from common.run_directory import RunDirectory
 from monitor.status import read_reports
 
 STRATEGIES = ("alpha", "beta")
+EXCHANGE = "simulated"
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
 NAMES = ("exchange", "executor", "gateway", *STRATEGIES)
 # In the order of an orderly end: first whoever makes work, last whoever ends it.
 STOP_ORDER = ("gateway", *STRATEGIES, "executor", "exchange")
@@ -231,13 +233,13 @@ class Host:
 def _config(directory: Path, rate: float, tick_count: int) -> dict[str, Any]:
     instruments = [
         {
-            "exchange": "simulated",
+            "exchange": EXCHANGE,
             "symbol": symbol,
             "raw_symbol": symbol.replace("/", ""),
             "tick_size": "0.01",
             "lot_size": "0.0001",
         }
-        for symbol in ("BTC/USDT", "ETH/USDT")
+        for symbol in SYMBOLS
     ]
     strategy = {
         "parameters": {"tick_count": tick_count},

@@ -10,7 +10,7 @@ from support.demo import PROCESSES, Demo
 from support.eventually import eventually
 from support.pipeline import View, run_tickpulse
 
-pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
 
 HEALED_S_MAX = 15.0  # patience for a busy machine; alone it takes 2.5 s
 FOUND_MS_MAX = 2_000
@@ -40,6 +40,8 @@ def is_back(demo: Demo, name: str, old_pid: int) -> bool:
 
 def test_stopped_strategy_is_found_within_two_seconds_and_started_anew(demo: Demo) -> None:
     """SIGSTOP: the process exists, its sockets take what comes, and it does nothing. Nobody else is touched."""
+    # The monitor counts the lives that it has heard of, and hears none of a process's first reports.
+    eventually(lambda: demo.reports()["momentum"]["seq"] >= 5, what="momentum has reported for two seconds")
     before = demo.pids()
 
     os.kill(before["momentum"], signal.SIGSTOP)
