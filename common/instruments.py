@@ -133,6 +133,11 @@ class InstrumentTable:
         return instrument
 
 
+def quote_currency(symbol: str) -> str:
+    """What prices of a ccxt symbol are in: USDT for BTC/USDT and BTC/USDT:USDT; one without a slash is its own."""
+    return symbol.partition("/")[2].partition(":")[0] or symbol
+
+
 def check_symbol(symbol: str) -> str:
     """Give a symbol back when it may stand in a topic.
 

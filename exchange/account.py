@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from common.events.venue import ExecutionReported, ExecutionType, VenuePosition
+from common.instruments import quote_currency
 from common.money import EXACT, ZERO
 
 FindExecution = Callable[[int], ExecutionReported]
@@ -55,9 +56,3 @@ class Account:
         currency = quote_currency(trade.symbol)
         cash = pay(self._cash[currency], EXACT.multiply(trade.price or ZERO, trade.quantity))
         self._cash[currency] = charge(cash, trade.fee or ZERO)
-
-
-def quote_currency(symbol: str) -> str:
-    """What an instrument is paid in: USDT for BTC/USDT and for BTC/USDT:USDT."""
-    _, _, quote = symbol.partition("/")
-    return quote.partition(":")[0] or symbol

@@ -18,6 +18,7 @@ from common.events.trading import (
     SignalAcknowledged,
 )
 from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType
+from common.instruments import quote_currency
 from common.money import EXACT, ZERO, is_bounded
 from executor.archive import Archive
 from executor.entries import (
@@ -417,11 +418,6 @@ def fold_memory(entries: Iterable[Entry]) -> Memory:
     for entry in entries:
         book.apply(entry)
     return book.memory
-
-
-def quote_currency(symbol: str) -> str:
-    """What prices of a ccxt symbol are in: USDT for BTC/USDT and BTC/USDT:USDT."""
-    return symbol.partition("/")[2].partition(":")[0] or symbol
 
 
 def _fill_of(report: ExecutionReported, order: Order) -> Fill:

@@ -12,6 +12,7 @@ import click
 from common.clock import NS_PER_MS, SystemClock
 from common.command import Command, load_config, run_options
 from common.history import open_history
+from common.instruments import quote_currency
 from common.money import EXACT, ZERO, plain
 from common.run_directory import RunDirectory
 from common.tables import Column, Row, format_table, format_time
@@ -182,8 +183,7 @@ def _net(row: Row) -> Decimal:
 def _totals(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     totals: dict[str, dict[str, Decimal]] = {}
     for row in rows:
-        currency = row["symbol"].partition(":")[0].rpartition("/")[2]
-        total = totals.setdefault(currency, dict.fromkeys((*AMOUNTS, "net_pnl"), ZERO))
+        total = totals.setdefault(quote_currency(row["symbol"]), dict.fromkeys((*AMOUNTS, "net_pnl"), ZERO))
         for name in AMOUNTS:
             total[name] = EXACT.add(total[name], Decimal(row[name]))
         total["net_pnl"] = EXACT.add(total["net_pnl"], _net(row))

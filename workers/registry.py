@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import enum
 import functools
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Self
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Self
 
 import msgspec
 
@@ -239,11 +239,11 @@ class WorkerRegistry:
         )  # fmt: skip
         self._bus.letters.keep(letter)
 
-    async def _beside_health(self, life: _Life, work: Awaitable[None] | None) -> None:
+    async def _beside_health(self, life: _Life, work: Coroutine[Any, Any, None] | None) -> None:
         """Work until it ends or fails, and look at the worker's health meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             if work is not None:
-                tasks.create_task(_awaited(work))
+                tasks.create_task(work)
             tasks.create_task(self._look_after(life))
 
     async def _look_after(self, life: _Life) -> None:
@@ -293,20 +293,16 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
-
-
 def _snapshot(life: _Life) -> WorkerSnapshot:
     worker = life.worker
+    is_running = life.state is WorkerState.RUNNING
     kinds: Sequence[type[Worker]] = (BatchWorker, EventWorker, ScheduledWorker, Projector)
-    is_projector = isinstance(worker, Projector) and life.state is WorkerState.RUNNING
     return WorkerSnapshot(
         kind=next(kind.__name__ for kind in kinds if isinstance(worker, kind)),
         state=life.state,
         detail=life.detail,
         restarts=life.restarts,
         group=worker.consumer_group if isinstance(worker, EventWorker) else None,
-        position=worker.position().seq if isinstance(worker, Projector) and is_projector else None,
+        position=worker.position().seq if isinstance(worker, Projector) and is_running else None,
         behind=life.behind,
     )

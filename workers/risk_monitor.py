@@ -17,6 +17,7 @@ from common.events.base import DRAFT, Event
 from common.events.market import Quote
 from common.events.portfolio import PortfolioValued
 from common.events.risk import AlertTriggered, ScoreUpdated, Severity
+from common.instruments import quote_currency
 from common.run_directory import replace_file
 from workers.options import read_options
 from workers.positions import Positions
@@ -28,7 +29,6 @@ from workers.valuation import (
     begin_risk,
     follow_risk,
     mark_of,
-    quote_currency,
     shares_used,
     value,
 )

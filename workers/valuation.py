@@ -17,6 +17,7 @@ from common.events.market import Quote
 from common.money import EXACT, ZERO
 
 PERCENT = Decimal(100)
+TWO = Decimal(2)
 
 
 class Holding(NamedTuple):
@@ -51,32 +52,27 @@ Marks = Mapping[tuple[str, str], Decimal]
 def mark_of(quote: Quote) -> Decimal | None:
     """The price at which a quote marks a position; None where it has none."""
     if quote.bid is not None and quote.ask is not None:
-        return (Decimal(str(quote.bid)) + Decimal(str(quote.ask))) / 2
+        return EXACT.divide(EXACT.add(Decimal(str(quote.bid)), Decimal(str(quote.ask))), TWO)
     return None if quote.last is None else Decimal(str(quote.last))
-
-
-def quote_currency(symbol: str) -> str:
-    """The currency that a symbol is priced in: USDT for BTC/USDT and for BTC/USDT:USDT."""
-    return symbol.partition(":")[0].rpartition("/")[2]
 
 
 def value(holdings: Iterable[Holding], marks: Marks, starting_equity: Decimal) -> Valuation:
     """Value positions that share one quote currency."""
     gross = net = realised = unrealised = fees = largest = ZERO
     for holding in holdings:
-        realised += holding.realised_pnl
-        fees += holding.fees
+        realised = EXACT.add(realised, holding.realised_pnl)
+        fees = EXACT.add(fees, holding.fees)
         mark = marks.get((holding.exchange, holding.symbol), holding.mark_price)
         if not holding.quantity or mark is None:
             continue
         worth = EXACT.multiply(holding.quantity, mark)
         cost = EXACT.multiply(holding.quantity, holding.entry_price or mark)
-        net += worth
-        gross += worth.copy_abs()
-        unrealised += worth - cost
+        net = EXACT.add(net, worth)
+        gross = EXACT.add(gross, worth.copy_abs())
+        unrealised = EXACT.add(unrealised, EXACT.subtract(worth, cost))
         largest = max(largest, worth.copy_abs())
-    equity = starting_equity + realised + unrealised - fees
-    return Valuation(equity, equity - net, gross, net, realised, unrealised, fees, largest)
+    equity = EXACT.subtract(EXACT.add(starting_equity, EXACT.add(realised, unrealised)), fees)
+    return Valuation(equity, EXACT.subtract(equity, net), gross, net, realised, unrealised, fees, largest)
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,11 +93,11 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
 
     def drawdown(self, equity: Decimal) -> Decimal:
         """How far equity is below its peak."""
-        return max(self.peak_equity - equity, ZERO)
+        return max(EXACT.subtract(self.peak_equity, equity), ZERO)
 
     def daily_loss(self, equity: Decimal) -> Decimal:
         """How far equity is below that of the day's beginning."""
-        return max(self.day_equity - equity, ZERO)
+        return max(EXACT.subtract(self.day_equity, equity), ZERO)
 
 
 def begin_risk(equity: Decimal, now_ns: int) -> RiskState:

@@ -15,7 +15,7 @@ from common.events.challenge import (
     PhaseAdvanced,
 )
 from common.events.evaluation import EvaluationStatus, EvaluationStatusChanged, RuleViolated
-from common.money import ZERO
+from common.money import EXACT, ZERO
 from workers.challenge.terms import ChallengeTerms, PhaseTerms
 
 DAILY_LOSS, TOTAL_LOSS, TIME_OVER = "DAILY_LOSS_LIMIT", "TOTAL_LOSS_LIMIT", "TIME_OVER"
@@ -45,15 +45,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     def profit(self, terms: ChallengeTerms) -> Decimal:
         """What was won since the start."""
-        return self.equity - terms.starting_balance
+        return EXACT.subtract(self.equity, terms.starting_balance)
 
     def daily_loss(self) -> Decimal:
         """What was lost today."""
-        return max(self.day_equity - self.equity, ZERO)
+        return max(EXACT.subtract(self.day_equity, self.equity), ZERO)
 
     def total_loss(self, terms: ChallengeTerms) -> Decimal:
         """What was lost since the start."""
-        return max(terms.starting_balance - self.equity, ZERO)
+        return max(EXACT.subtract(terms.starting_balance, self.equity), ZERO)
 
 
 Outcome = tuple[Attempt, list[Event]]
@@ -110,7 +110,7 @@ def revalue(attempt: Attempt, terms: ChallengeTerms, equity: Decimal, now_ns: in
     broken = _broken_rule(attempt, terms, phase, now_ns)
     if broken is not None:
         return _fail(attempt, terms, *broken, now_ns)
-    has_target = equity - attempt.phase_equity >= phase.profit_target
+    has_target = EXACT.subtract(equity, attempt.phase_equity) >= phase.profit_target
     if has_target and len(attempt.trading_days) >= phase.trading_days_min:
         return _pass_phase(attempt, terms, now_ns)
     return attempt, [metrics_of(attempt, terms, now_ns)]

@@ -11,6 +11,7 @@ from common.errors import ConfigError, NotReadyError
 from common.events.base import DRAFT, Event
 from common.events.evaluation import ReportGenerated
 from common.events.portfolio import PortfolioValued
+from common.money import EXACT
 from common.run_directory import replace_file
 from workers.challenge.attempt import Attempt, Outcome, revalue, start, trade
 from workers.challenge.curve import Curve
@@ -52,14 +53,15 @@ class Challenge(EventWorker):
     async def process_event(self, event: Event, context: WorkerContext) -> None:
         if not isinstance(event, PortfolioValued):
             return
-        now_ns, profit = event.timestamp_ns, event.realised_pnl + event.unrealised_pnl - event.fees
+        now_ns = event.timestamp_ns
+        profit = EXACT.subtract(EXACT.add(event.realised_pnl, event.unrealised_pnl), event.fees)
         before = self._progress
         if before is None:
             attempt, events = start(self._terms, now_ns)
             before = Progress(terms=self._terms, attempt=attempt, curve=Curve(), profit_before=profit)
             await self._keep(before, (attempt, events), now_ns, context)
         elif before.attempt.is_running:
-            equity = self._terms.starting_balance + profit - before.profit_before
+            equity = EXACT.add(self._terms.starting_balance, EXACT.subtract(profit, before.profit_before))
             attempt = _with_trades(before.attempt, context.state_directory)
             await self._keep(before, revalue(attempt, self._terms, equity, now_ns), now_ns, context)
 

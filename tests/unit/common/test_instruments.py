@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.message_builders import make_instrument, make_tick
 
 from common.errors import ConfigError, InvalidValueError
-from common.instruments import InstrumentTable, check_symbol
+from common.instruments import InstrumentTable, check_symbol, quote_currency
 
 BTC = make_instrument("BTC/USDT")
 ETH = make_instrument("ETH/USDT", exchange="binance")
@@ -141,3 +141,12 @@ def test_symbol_that_would_break_a_topic_is_refused(symbol: str) -> None:
     """A NUL ends a topic, a star is a pattern."""
     with pytest.raises(InvalidValueError, match="symbol: expected 1 to 48 printable ASCII characters"):
         check_symbol(symbol)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "currency"),
+    [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("ETH/BTC", "BTC"), ("INDEX", "INDEX")],
+)
+def test_quote_currency_stands_after_the_slash(symbol: str, currency: str) -> None:
+    """With or without a settlement currency; a symbol without a slash stands for itself."""
+    assert quote_currency(symbol) == currency

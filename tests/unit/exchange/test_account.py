@@ -15,7 +15,7 @@ from support.exchange_builders import (
 
 from chaos.memory_ledger import MemoryLedger
 from common.events.venue import AccountReported, ExecutionReported, ExecutionType
-from exchange.account import Account, quote_currency
+from exchange.account import Account
 from exchange.desk import OrderDesk
 
 
@@ -128,12 +128,6 @@ def test_cancelled_trade_never_was_and_corrected_trade_had_its_new_price(
 
     assert [position.quantity for position in account.positions()] == ([] if quantity is None else [quantity])
     assert account.cash() == {"USDT": Decimal(cash)}
-
-
-@pytest.mark.parametrize(("symbol", "quote"), [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("INDEX", "INDEX")])
-def test_quote_currency_stands_after_the_slash(symbol: str, quote: str) -> None:
-    """With or without a settlement currency; a symbol without a slash stands for itself."""
-    assert quote_currency(symbol) == quote
 
 
 def _only(execution: ExecutionReported, number: int) -> ExecutionReported:

@@ -8,7 +8,6 @@ import pytest
 from support.executor_builders import ExecutorHarness
 from support.worker_builders import START_NS, Desk, make_quote
 
-from common.bus.worker import WorkerContext
 from common.clock import NS_PER_S
 from common.errors import ConfigError
 from common.events.base import Event
@@ -151,8 +150,3 @@ def test_rule_that_is_not_there_is_named(name: str) -> None:
     """The config is wrong, and says where."""
     with pytest.raises(ConfigError, match=r"rule '"):
         load_rule(name)
-
-
-def test_context_is_what_a_worker_has(tmp_path: Path) -> None:
-    """The desk of these tests is a real context."""
-    assert isinstance(Desk(tmp_path).context, WorkerContext)

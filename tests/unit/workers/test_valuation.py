@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-import pytest
 from support.worker_builders import START_NS, make_quote
 
 from common.clock import NS_PER_DAY, NS_PER_S
@@ -12,7 +11,6 @@ from workers.valuation import (
     begin_risk,
     follow_risk,
     mark_of,
-    quote_currency,
     shares_used,
     value,
 )
@@ -55,12 +53,6 @@ def test_flat_position_keeps_what_it_won() -> None:
     found = value([holding("0", None, realised_pnl="12", fees="2")], {BTC: Decimal(1)}, Decimal(100))
 
     assert (found.equity, found.gross_value) == (110, 0)
-
-
-@pytest.mark.parametrize(("symbol", "currency"), [("BTC/USDT", "USDT"), ("BTC/USDT:USDT", "USDT"), ("ETH/BTC", "BTC")])
-def test_symbol_names_its_currency(symbol: str, currency: str) -> None:
-    """In ccxt's form, futures too."""
-    assert quote_currency(symbol) == currency
 
 
 def test_quote_marks_at_the_middle() -> None:
