@@ -1,0 +1,11 @@
+"""Event logs for tests: every format behind one function, opened for writing in a folder of the test."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from common.store.contract import Store
+from common.store.memory import MemoryStore
+
+OPENERS: Mapping[str, Callable[[Path], Store]] = {
+    "memory": lambda _: MemoryStore(),
+}
