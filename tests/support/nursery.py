@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,6 +113,7 @@ class Nursery:
                 [sys.executable, "-c", code], pass_fds=[theirs.fileno()], env=_environment()
             )
         self._socket = ours
+        self._lock = threading.Lock()  # some tests start many at once
 
     def start(
         self, module: str, arguments: Sequence[str], *, cwd: Path, env: dict[str, str], out: IO[Any], err: IO[Any]
@@ -119,13 +121,15 @@ class Nursery:
         """Run `python -m MODULE ARGUMENTS` in a fork."""
         request = json.dumps({"module": module, "arguments": list(arguments), "cwd": str(cwd), "env": env}).encode()
         streams = array.array("i", [out.fileno(), err.fileno()])
-        self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
-        return ForkedChild(self, self._answer(), module)
+        with self._lock:
+            self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, streams)])
+            return ForkedChild(self, self._answer(), module)
 
     def reap(self, pid: int) -> int:
         """Take the exit code of a child that has ended."""
-        self._socket.send(json.dumps({"reap": pid}).encode())
-        return self._answer()
+        with self._lock:
+            self._socket.send(json.dumps({"reap": pid}).encode())
+            return self._answer()
 
     def close(self) -> None:
         """End it."""
@@ -147,16 +151,24 @@ def launch(
     return _nursery().start(module, arguments, cwd=cwd, env=env, out=out, err=err)
 
 
+_making = threading.Lock()
+
+
 @functools.cache
-def _nursery() -> Nursery:
+def _make_nursery() -> Nursery:
     return Nursery()
+
+
+def _nursery() -> Nursery:
+    with _making:
+        return _make_nursery()
 
 
 def close_nursery() -> None:
     """End it with the tests; the next child would make a new one."""
-    if _nursery.cache_info().currsize:
+    if _make_nursery.cache_info().currsize:
         _nursery().close()
-        _nursery.cache_clear()
+        _make_nursery.cache_clear()
 
 
 def serve(descriptor: int) -> None:
