@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.message_builders import make_tick
+
 from common.clock import VirtualClock
 from common.events.base import Message
 from common.store.config import StoreConfig
@@ -15,7 +17,6 @@ from common.store.replay.player import Player, play_messages
 from common.store.replay.transforms import Transform
 from common.store.selection import EVERYTHING, Selection
 from common.wire import codec
-from support.message_builders import make_tick
 
 LOG_NS = 1_600_000_000_000_000_000
 CLOCK_NS = 5_000_000_000
@@ -78,7 +79,7 @@ def write_frames(path: Path, messages: Iterable[Message]) -> Path:
     return path
 
 
-def open_store(path: Path, _config: StoreConfig, _is_writer: bool) -> MemoryStore:  # noqa: FBT001  # of the contract
+def open_store(path: Path, _config: StoreConfig, _is_writer: bool) -> MemoryStore:  # of the contract
     """Open such a file; a frame that cannot be read is a damage there."""
     content, store = path.read_bytes(), DamagedStore(0)
     while content:
