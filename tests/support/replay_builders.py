@@ -87,6 +87,6 @@ def open_store(path: Path, _config: StoreConfig, _is_writer: bool) -> MemoryStor
         frame, content = content[4 : 4 + size], content[4 + size :]
         if frame == b"damaged":
             store.damaged_id = store.last_id + 1
-            frame = codec.encode(make_tick(1, timestamp_ns=LOG_NS + 10**15))
+            frame = codec.encode(make_tick(1, timestamp_ns=2**62))
         store.append(codec.decode(frame))
     return store

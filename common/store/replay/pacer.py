@@ -68,7 +68,7 @@ class Pacer:
         if not self._speed:
             return TIME_NS_MAX
         elapsed = (clock_ns - self._clock_ns) * self._speed
-        return max(self._log_ns + elapsed.numerator // elapsed.denominator, self._newest_ns)
+        return self._log_ns + elapsed.numerator // elapsed.denominator
 
     def due_ns(self) -> int | None:
         """When the clock will show that the waiting event is due; None while paused, or where none waits."""
