@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,11 +100,14 @@ class Replay:
 
 
 @pytest.fixture
-def replay(tmp_path: Path) -> Iterator[Replay]:
+def replay() -> Iterator[Replay]:
     """A replay that waits for keys and commands."""
-    running = Replay(tmp_path)
+    # Not pytest's tmp_path: the path of a Unix socket has 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="tp-", dir="/tmp"))
+    running = Replay(directory)
     yield running
     running.close()
+    shutil.rmtree(directory)
 
 
 def local_flags(replay: Replay) -> int:
