@@ -17,8 +17,9 @@ UNITS_NS = {
     "d": NS_PER_DAY,
     "w": 7 * NS_PER_DAY,
 }
+DECIMALS_MAX = 9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?=$|[Zz+-])")
+_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d+)(?=$|[Zz+-])")
 _DURATION = re.compile(r"(\d+)(?:\.(\d+))?\s*([a-z]+)")
 
 
@@ -29,6 +30,8 @@ def parse_time_ns(text: str) -> int:
         InvalidValueError: It is none.
     """
     fraction = _FRACTION.search(text)
+    if fraction and len(fraction[1]) > DECIMALS_MAX:
+        raise _no_time(text)
     try:
         moment = datetime.fromisoformat(_FRACTION.sub("", text.strip()))
     except ValueError as error:

@@ -47,6 +47,8 @@ def test_wrong_option_is_a_usage_error_and_starts_nothing(arguments: list[str], 
     ("arguments", "expected"),
     [
         (["--feed", "recorded"], "--feed recorded: expected a capture file, name it with --path FILE"),
+        (["--feed", "store"], "--feed store: expected an event log, name it with --store ADDRESS"),
+        (["--feed", "store", "--store", "nowhere"], "store 'nowhere': expected one of"),
         (
             ["--feed", "recorded", "--path", "nowhere.gz"],
             "--path nowhere.gz: expected a capture file, there is none; check the name",
@@ -122,5 +124,5 @@ def test_help_shows_examples_defaults_and_exit_codes() -> None:
     text = demo.get_help(context)
 
     assert "tickpulse demo --rate 20000 --duration 60" in text
-    assert "[default: 20.0; x>=0.1]" in text
+    assert "[default: 20.0; x>=0.1]" in " ".join(text.split())
     assert "Exit 0 when every signal was acknowledged" in text
