@@ -108,6 +108,16 @@ def test_options_reach_the_gateway_through_the_config() -> None:
     }
 
 
+def test_store_of_the_demo_is_found_from_any_folder() -> None:
+    """The gateway runs in another one."""
+    config = load(None, {})
+    options = {"feed": "store", "store": "jsonl:log", "path": None, "speed": 2.0, "rate": None}
+
+    _apply(config, options)
+
+    assert config.tree["gateway"]["store"] == {"address": f"jsonl:{Path('log').absolute()}", "speed": 2.0}
+
+
 def test_rate_of_the_config_stands_unless_the_option_is_given() -> None:
     """The demo has no rate of its own."""
     config = load(None, {}, ["gateway.synthetic.rate=7"])
