@@ -6,10 +6,9 @@ is one damage.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from common.events.system import LogHole, LogPruned
-from common.store.anchors import Anchor
 from common.store.chain import first_link, next_link
 from common.store.contract import Damage, Verification
 
@@ -20,16 +19,28 @@ class Walk:
     """Goes over the records once. `markers` are the log's own `LogPruned` events by id, read beforehand."""
 
     def __init__(
-        self, store_id: str, anchors: Sequence[Anchor], markers: Mapping[int, LogPruned], *, is_part: bool = False
+        self,
+        store_id: str,
+        anchors: Iterable[tuple[int, str]],
+        markers: Mapping[int, LogPruned],
+        *,
+        is_part: bool = False,
     ) -> None:
-        """Begin before the first record; `is_part` begins anywhere, and takes the first record as it is."""
+        """Begin before the first record.
+
+        Args:
+            store_id: The log's name.
+            anchors: Ids with the digests that the chain had after them, in hex.
+            markers: As of the class.
+            is_part: Begin anywhere, and take the first record as it is.
+        """
         self.records = 0
         self.last_id = 0
         self.notes: list[str] = []
         self._digest: bytes | None = None if is_part else first_link(store_id)
         self._digests_of: dict[int, set[str]] = {}
-        for anchor in anchors:
-            self._digests_of.setdefault(anchor.last_id, set()).add(anchor.digest)
+        for record_id, digest in anchors:
+            self._digests_of.setdefault(record_id, set()).add(digest)
         self._anchored = deque(sorted(self._digests_of))
         self._markers = markers
         self._holes_after: dict[str, list[tuple[int, LogHole]]] = {}

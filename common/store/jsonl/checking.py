@@ -38,7 +38,7 @@ class Check:
         self._doubt: CannotVerifyError | None = None
         # Anchors first: a writer that goes on meanwhile is then ahead of them, never behind.
         anchors, damages = self._read_anchors(config)
-        self.walk = Walk(reader.store_id, anchors, reader.markers())
+        self.walk = Walk(reader.store_id, [(anchor.last_id, anchor.digest) for anchor in anchors], reader.markers())
         for damage in damages:
             self.walk.damage(damage.place, damage.what)
         self._recorded_ns = 0

@@ -168,6 +168,11 @@ class Reader:
                     ]
         return own_markers(found, self.store_id)
 
+    def close(self) -> None:
+        """Give the files back; those that an unfinished reading still needs go with it."""
+        self._views.clear()
+        self._listed.clear()
+
     def _find_store_id(self) -> str:
         numbers = numbers_in(self.folder)
         error: StoreDamagedError | None = None

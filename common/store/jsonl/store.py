@@ -21,7 +21,13 @@ def open_store(path: Path, config: StoreConfig, is_writer: bool) -> "JsonlStore"
     Raises:
         StoreConfigError: There is none, it is of another kind or a newer version, or another process writes it.
     """
-    return JsonlStore(path, config, Writer(path, config) if is_writer else None)
+    writer = Writer(path, config) if is_writer else None
+    try:
+        return JsonlStore(path, config, writer)
+    except BaseException:
+        if writer is not None:
+            writer.close()
+        raise
 
 
 class JsonlStore(Store):
@@ -32,11 +38,7 @@ class JsonlStore(Store):
     def __init__(self, folder: Path, config: StoreConfig, writer: Writer | None) -> None:
         self._config = config
         self._writer = writer
-        try:
-            self._reader = Reader(folder)
-        except BaseException:
-            self.close()
-            raise
+        self._reader = Reader(folder)
 
     @property
     def last_id(self) -> int:
@@ -82,6 +84,7 @@ class JsonlStore(Store):
         return prune(self._reader, None if is_dry_run else self._own_writer(), policy, now_ns)
 
     def close(self) -> None:
+        self._reader.close()
         if self._writer is not None:
             self._writer.close()
 
