@@ -42,6 +42,7 @@ class Walk:
         for record_id, digest in anchors:
             self._digests_of.setdefault(record_id, set()).add(digest)
         self._anchored = deque(sorted(self._digests_of))
+        self._anchored_id = self._anchored[-1] if self._anchored else 0
         self._markers = markers
         self._holes_after: dict[str, list[tuple[int, LogHole]]] = {}
         for marker_id, marker in markers.items():
@@ -115,20 +116,31 @@ class Walk:
                 self._lose(missing[-1], self._digest)
             self.damage(end, what, self.last_id + 1, missing[-1])
         for marker_id, place in self._used_markers.items():
-            if marker_id in self._bad_ids:
+            # A removal begins only when its word is anchored, so an honest log never lacks that.
+            is_unanchored = bool(self._anchored_id) and marker_id > self._anchored_id
+            if marker_id in self._bad_ids or is_unanchored:
                 self._is_in_damage = False
-                self.damage(place, f"records are missing, and record {marker_id}, which explains it, is damaged itself")
+                why = "has no anchor" if is_unanchored else "is damaged itself"
+                self.damage(place, f"records are missing, and record {marker_id}, which would explain it, {why}")
         if self._unlisted:
             self.notes.append(f"{self._unlisted} more damages are not listed")
         self.notes += [f"record {marker_id}: {describe(marker)}" for marker_id, marker in sorted(self._markers.items())]
         return Verification(records=self.records, last_id=self.last_id, damages=self._damages, notes=self.notes)
 
     def _is_over_hole(self, place: str, record_id: int, previous: bytes, content: bytes, digest: bytes) -> bool:
-        for marker_id, hole in self._holes_after.get(previous.hex(), ()):
-            is_here = self.last_id < hole.first_id <= hole.last_id < record_id
-            if is_here and next_link(bytes.fromhex(hole.digest_after), content) == digest:
-                self._used_markers[marker_id] = place
-                return True
+        """Tell whether holes lead from one record to the next: one, or several that retention made side by side."""
+        reached, used = {previous.hex()}, set()
+        todo = list(reached)
+        while todo:
+            for marker_id, hole in self._holes_after.get(todo.pop(), ()):
+                if not self.last_id < hole.first_id <= hole.last_id < record_id or hole.digest_after in reached:
+                    continue
+                used.add(marker_id)
+                if next_link(bytes.fromhex(hole.digest_after), content) == digest:
+                    self._used_markers.update(dict.fromkeys(used, place))
+                    return True
+                reached.add(hole.digest_after)
+                todo.append(hole.digest_after)
         return False
 
     def _break(self, place: str, record_id: int, expected: str) -> None:

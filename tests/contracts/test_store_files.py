@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.message_builders import NOW_NS, make_tick, make_ticks
@@ -25,6 +26,7 @@ from common.store.contract import (
     StoreFullError,
     Verification,
 )
+from common.store.jsonl import pruning
 from common.store.record import Record
 from common.store.retention import Policy
 from common.store.selection import Selection
@@ -451,6 +453,32 @@ class TestBadFiles:
             assert store.stats().records == COUNT
 
 
+class TestCrash:
+    """The process dies at any moment."""
+
+    def test_write_that_breaks_off_anywhere_leaves_a_whole_log(self, tmp_path: Path) -> None:
+        """What was acknowledged is there, of the rest a part from its begin; the log goes on behind it."""
+        log = Log(tmp_path, StoreConfig())
+        (segment,) = log.segments()
+        before = len(segment.read_bytes())
+        anchors = {path: path.read_bytes() for path in Path(f"{log.path}.anchors").iterdir()}
+        with log.write() as store:
+            store.append_batch([make_tick(seq) for seq in range(61, 71)], NOW_NS)
+        content = segment.read_bytes()
+
+        for end in range(before, len(content), 101):
+            for path, text in anchors.items():
+                path.write_bytes(text)
+            segment.write_bytes(content[:end])
+            assert log.verify().is_whole
+            with log.write() as store:
+                whole = content[:end].count(b"\n") - 1
+                assert store.last_id == whole
+                assert store.append(make_tick(99), NOW_NS) == whole + 1
+            assert log.verify().is_whole
+            assert log.ids() == [*range(1, whole + 2)]
+
+
 class TestWriting:
     """Disks that are full, rotation, readers beside."""
 
@@ -603,6 +631,45 @@ class TestRetention:
 
         with mixed.write() as store:
             assert store.prune(policy, NOW_NS + 3_600 * NS_PER_S).records_of_type == planned.records_of_type
+
+    @pytest.mark.parametrize("applied", range(5))
+    def test_crash_while_pruning_leaves_a_whole_log(
+        self, mixed: Log, applied: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At whatever segment it stops; the next pruning takes the rest."""
+        apply, calls = pruning._apply, []
+
+        def apply_some(*arguments: Any) -> None:
+            calls.append(arguments)
+            if len(calls) > applied:
+                raise KeyboardInterrupt
+            apply(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pruning, "_apply", apply_some)
+            with pytest.raises(KeyboardInterrupt):
+                self.prune(mixed, older_than_ns=NS_PER_S)
+        assert mixed.verify().damages == []
+        with mixed.read() as store:
+            assert len(list(store.read())) == store.stats().records
+
+        self.prune(mixed, older_than_ns=NS_PER_S)
+
+        assert mixed.verify().damages == []
+        assert self.kinds(mixed).get(type_name(Tick), 0) < 20
+        assert self.kinds(mixed)[type_name(OrderFilled)] == 6
+
+    def test_removal_that_is_explained_behind_the_anchors_is_damage(self, mixed: Log) -> None:
+        """Whoever has no key can write a chain that holds, but nothing that is anchored."""
+        anchors = {path: path.read_bytes() for path in Path(f"{mixed.path}.anchors").iterdir()}
+        self.prune(mixed, older_than_ns=NS_PER_S)
+        for path, content in anchors.items():
+            path.write_bytes(content)
+
+        damages = mixed.verify().damages
+
+        assert damages
+        assert "has no anchor" in damages[-1].what
 
     def test_removal_beyond_what_the_log_says_is_damage(self, mixed: Log) -> None:
         """A hole covers its own records only."""

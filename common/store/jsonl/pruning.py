@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from common.events.system import LogHole
@@ -17,7 +16,6 @@ from common.store.retention import Cut, Part, Policy, Pruning, markers_of, plan
 
 
 class _Line(NamedTuple):
-    path: Path
     line: bytes
     id: int
     digest: bytes
@@ -69,27 +67,37 @@ def _part(segment: Listed) -> Part:
 def _find_holes(
     reader: Reader, segments: list[Listed], cuts: dict[str, Cut], counts: Counter[str]
 ) -> Iterator[LogHole]:
-    """The ranges that go, with the digests around them; counts what goes."""
+    """The ranges that go, with the digests around them; counts what goes.
+
+    No range reaches over the end of a segment: whatever of them a crash leaves undone, the rest explains what is done.
+    """
     digest, last_id = first_link(reader.store_id).hex(), 0
-    taken: _Line | None = None
-    for segment in segments:
+    for position, segment in enumerate(segments):
         cut = cuts.get(segment.path.name)
-        if cut is None:
-            if taken is not None and segment.summary.records:
-                yield _hole(last_id, segment.summary.first_id, digest, taken)
-                taken = None
-            if segment.summary.records:
-                digest, last_id = segment.summary.digest, segment.summary.last_id
+        if cut is not None:
+            behind = [later.summary.first_id for later in segments[position + 1 :] if later.summary.records]
+            end_id = behind[0] if behind else segment.summary.last_id + 1
+            yield from _holes_in(_lines_of(segment, cut), digest, last_id, end_id, counts)
+        if segment.summary.records:
+            digest, last_id = segment.summary.digest, segment.summary.last_id
+
+
+def _holes_in(
+    lines: Iterator[_Line], digest: str, last_id: int, end_id: int, counts: Counter[str]
+) -> Iterator[LogHole]:
+    """The ranges of one segment; before it stands the record `last_id`, behind it `end_id`."""
+    taken: _Line | None = None
+    for line in lines:
+        if line.is_taken:
+            counts[line.type] += 1
+            taken = line
             continue
-        for line in _lines_of(segment, cut):
-            if line.is_taken:
-                counts[line.type] += 1
-                taken = line
-                continue
-            if taken is not None:
-                yield _hole(last_id, line.id, digest, taken)
-                taken = None
-            digest, last_id = line.digest.hex(), line.id
+        if taken is not None:
+            yield _hole(last_id, line.id, digest, taken)
+            taken = None
+        digest, last_id = line.digest.hex(), line.id
+    if taken is not None:
+        yield _hole(last_id, end_id, digest, taken)
 
 
 def _hole(last_id: int, next_id: int, digest: str, taken: _Line) -> LogHole:
@@ -107,7 +115,7 @@ def _lines_of(segment: Listed, cut: Cut) -> Iterator[_Line]:
                     f"{segment.path}:{number}: expected a record, was something else; `tickpulse store repair` first"
                 )
             head = decode_head(line)
-            yield _Line(segment.path, line, parts.id, parts.digest, head.type, cut.takes(head.type, head.timestamp_ns))
+            yield _Line(line, parts.id, parts.digest, head.type, cut.takes(head.type, head.timestamp_ns))
 
 
 def _apply(segment: Listed, cut: Cut) -> None:
