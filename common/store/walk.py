@@ -57,6 +57,11 @@ class Walk:
         self._check_anchors(0, first_link(store_id), first_link(store_id), "the beginning")
 
     @property
+    def damages(self) -> list[Damage]:
+        """What was found so far."""
+        return self._damages
+
+    @property
     def digest(self) -> bytes | None:
         """Where the chain stands; None behind something unreadable."""
         return self._digest

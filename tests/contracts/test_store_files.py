@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,6 +238,25 @@ class TestTampering:
 
         assert damages[0].place == f"{log.segments()[2]}:1"
         assert "not of this one" in damages[0].what
+
+    @pytest.mark.parametrize("field", ["first_ns", "last_ns", "topics", "records"])
+    @pytest.mark.parametrize("line", [0, -2])
+    def test_index_that_hides_records_is_named(self, log: Log, field: str, line: int) -> None:
+        """Its own checksum is right, and every segment is whole; only a range read would miss something."""
+        path = sorted(log.path.glob("*.index"))[1]
+        lines = path.read_bytes().split(b"\n")
+        said = json.loads(lines[line][:-9])
+        said[field] = {"x\t\t": 1} if field == "topics" else said[field] + 1
+        text = json.dumps(said, separators=(",", ":")).encode()
+        lines[line] = b"%b %08x" % (text, zlib.crc32(text))
+        path.write_bytes(b"\n".join(lines))
+
+        (damage,) = log.verify().damages
+
+        assert damage.place == str(path)
+        with log.write() as store:
+            assert store.repair(NOW_NS) == [f"removed {path.name}, which did not fit; it is built anew"]
+        assert log.verify().is_whole
 
 
 def rewrite_chain(log: Log, store_id: str, records: list[Record]) -> None:
@@ -477,6 +499,41 @@ class TestCrash:
                 assert store.append(make_tick(99), NOW_NS) == whole + 1
             assert log.verify().is_whole
             assert log.ids() == [*range(1, whole + 2)]
+
+    @pytest.mark.processes
+    def test_killed_writer_loses_nothing_that_it_acknowledged(self, tmp_path: Path) -> None:
+        """Killed again and again, wherever it is; each life goes on behind the last one."""
+        root = Path(__file__).parents[2]
+        acknowledged = 0
+        for acknowledgements in (1, 7, 30, 60, 90):
+            command = [sys.executable, "-c", APPEND_FOR_EVER, str(tmp_path / "log")]
+            environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+                assert process.stdout is not None
+                for _ in range(acknowledgements):
+                    acknowledged = int(process.stdout.readline())
+                process.kill()
+                # What was told before the kill arrived counts as well.
+                whole, _, _ = process.stdout.read().rpartition(b"\n")
+                acknowledged = max([acknowledged, *map(int, whole.split())])
+
+            with open_store(f"jsonl:{tmp_path / 'log'}") as store:
+                assert store.verify().is_whole
+                ids = [record.id for record in store.get_events()]
+            assert ids == [*range(1, len(ids) + 1)]
+            assert len(ids) >= acknowledged
+
+
+APPEND_FOR_EVER = """
+import sys
+from support.message_builders import NOW_NS, make_tick
+from common.store.address import open_store
+from common.store.config import StoreConfig
+store = open_store(f"jsonl:{sys.argv[1]}", StoreConfig(segment_bytes_max=50_000), is_writer=True)
+while True:
+    store.append_batch([make_tick(seq) for seq in range(1, 31)], NOW_NS)
+    print(store.last_id, flush=True)
+"""
 
 
 class TestWriting:

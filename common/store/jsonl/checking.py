@@ -11,10 +11,11 @@ from common.store.anchors import Anchor, open_anchors
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, Damage, StoreConfigError, StoreDamagedError, Verification
+from common.store.jsonl.index import fits, read_blocks, read_summary, summarise
 from common.store.jsonl.lines import Header, Parts, recorded_ns_of, split_line
 from common.store.jsonl.quarantine import Note, move_segment, notes_in
 from common.store.jsonl.reading import Reader
-from common.store.jsonl.segments import numbers_in, open_view, read_header, segment_path, types_in
+from common.store.jsonl.segments import numbers_in, open_view, read_header, segment_path, sidecar_of, types_in
 from common.store.jsonl.writer import Writer
 from common.store.retention import markers_of
 from common.store.walk import Walk
@@ -101,6 +102,9 @@ class Check:
                 expected = ""
         if expected:
             self.walk.damage(f"{path}:1", expected)
+        if not self.walk.damages and header is not None and not _index_fits(path):
+            what = "the index says other than the segment: a range read may miss records; remove it, it is built anew"
+            self.walk.damage(str(sidecar_of(path)), what)
         return f"{path}:{number_of_lines}"
 
     def _line(self, place: str, line: bytes, expected: str, header: Header | None, *, is_last: bool) -> None:
@@ -169,9 +173,30 @@ def repair(reader: Reader, writer: Writer, config: StoreConfig, now_ns: int) -> 
         writer.write_batch(writer.last_id + 1, now_ns, events)
         done.append(f"recorded {len(holes)} ranges of missing records")
     writer.flush()
+    for number in set(numbers_in(reader.folder)) - set(bad) - {writer.number}:
+        path = segment_path(reader.folder, number)
+        if not _index_fits(path):
+            sidecar_of(path).unlink()
+            done.append(f"removed {sidecar_of(path).name}, which did not fit; it is built anew")
     for path, note in notes:
         move_segment(reader.folder, path, note)
+    reader.close()
     return done
+
+
+def _index_fits(path: Path) -> bool:
+    """Tell whether a sidecar, where there is one that would be used, hides nothing."""
+    blocks = read_blocks(sidecar_of(path)) or []
+    with path.open("rb") as file:
+        for block in blocks:
+            file.seek(block.offset)
+            data = file.read(block.length)
+            if block.faults or len(data) < block.length:
+                return True  # then it is not believed
+            if not fits(block, data):
+                return False
+    summary = read_summary(sidecar_of(path), path.stat().st_size)
+    return summary is None or summary == summarise(blocks, summary.size, summary.digest)
 
 
 def _header_of(path: Path, store_id: str, number: int) -> tuple[Header | None, str]:

@@ -15,7 +15,7 @@ import msgspec
 from common.events.base import Message
 from common.events.registry import type_name
 from common.store.chain import next_link
-from common.store.jsonl.lines import decode_head, split_line
+from common.store.jsonl.lines import decode_head, decode_heads, split_line
 
 BLOCK_RECORDS = 1_000
 _PIECE_BYTES = 1 << 20
@@ -160,6 +160,20 @@ def scan(descriptor: int, start: Block, end: int) -> Iterator[Block]:
                 block = next_block(block)
     if block.length:
         yield block
+
+
+def fits(block: Block, data: bytes) -> bool:
+    """Tell whether a block says what is in its lines, so that nothing can hide from a range read."""
+    try:
+        heads = decode_heads(data)
+    except msgspec.DecodeError:
+        return True  # the lines are at fault, and that is told of them
+    times = [head.timestamp_ns for head in heads]
+    topics = Counter([(head.type, head.exchange, head.symbol) for head in heads])
+    found = (len(heads), heads[0].id, heads[-1].id, min(times), max(times), zlib.crc32(data)) if heads else ()
+    said = (block.records, block.first_id, block.last_id, block.first_ns, block.last_ns, block.crc)
+    named = {f"{name}\t{exchange or ''}\t{symbol or ''}": count for (name, exchange, symbol), count in topics.items()}
+    return found == said and named == block.topics
 
 
 def next_block(block: Block) -> Block:

