@@ -79,6 +79,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     system.BreakerClosed,
     system.ReplayControlRequested,
     system.ReplayControlAnswered,
+    system.LogPruned,
     challenge.ChallengeStarted,
     challenge.PhaseAdvanced,
     challenge.ChallengeMetricsUpdated,

@@ -1,75 +1,83 @@
-"""Times as people write them: ISO 8601 for a moment, a number with a unit for a while. Pure."""
+"""Times and durations as people type them: ISO 8601 and 15m. Pure."""
 
+import datetime as dt
 import re
-from datetime import UTC, datetime
 
-from common.clock import NS_PER_DAY, NS_PER_MS, NS_PER_S, NS_PER_US
+from common.clock import NS_PER_S
 from common.errors import InvalidValueError
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN
 
-UNITS_NS = {
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_FRACTION = re.compile(r"(?<=\d)[.,](\d{1,9})(?=$|[Zz+-])", re.ASCII)
+_NANOSECONDS = re.compile(r"\d{16,19}", re.ASCII)  # with fewer digits it could be a date
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h|d|w)", re.ASCII)
+_UNITS_NS = {
     "ns": 1,
-    "us": NS_PER_US,
-    "ms": NS_PER_MS,
+    "us": 1_000,
+    "µs": 1_000,
+    "ms": 1_000_000,
     "s": NS_PER_S,
     "m": 60 * NS_PER_S,
     "h": 3_600 * NS_PER_S,
-    "d": NS_PER_DAY,
-    "w": 7 * NS_PER_DAY,
+    "d": 86_400 * NS_PER_S,
+    "w": 7 * 86_400 * NS_PER_S,
 }
-DECIMALS_MAX = 9
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"(?<=:\d\d)[.,](\d+)(?=$|[Zz+-])")
-_DURATION = re.compile(r"(\d+)(?:\.(\d+))?\s*([a-z]+)")
 
 
 def parse_time_ns(text: str) -> int:
-    """A moment, ns since 1970 UTC: `2024-08-09`, `2024-08-09T00:00:01.5`, with a zone or in UTC; up to nine decimals.
+    """A time as ns since 1970, UTC: ISO 8601 with up to 9 decimals, or the ns themselves.
+
+    UTC unless it names an offset; a date alone is its midnight.
 
     Raises:
-        InvalidValueError: It is none.
+        InvalidValueError: It is no time.
     """
+    text = text.strip()
+    if _NANOSECONDS.fullmatch(text):
+        return _in_range(int(text), text)
     fraction = _FRACTION.search(text)
-    if fraction and len(fraction[1]) > DECIMALS_MAX:
-        raise _no_time(text)
+    whole = text if fraction is None else text[: fraction.start()] + text[fraction.end() :]
     try:
-        moment = datetime.fromisoformat(_FRACTION.sub("", text.strip()))
+        time = dt.datetime.fromisoformat(whole)
     except ValueError as error:
-        raise _no_time(text) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH
-    whole_ns = (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * NS_PER_US
-    time_ns = whole_ns + (int(fraction[1].ljust(9, "0")) if fraction else 0)
-    if not TIME_NS_MIN <= time_ns <= TIME_NS_MAX:
-        raise _no_time(text)
-    return time_ns
+        raise InvalidValueError(
+            f"time {text!r}: expected ISO 8601, such as 2026-01-31, 2026-01-31T09:30:00 (UTC) "
+            "or 2026-01-31T09:30:00.123456789+02:00"
+        ) from error
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=dt.UTC)
+    since = time - _EPOCH
+    nanoseconds = 0 if fraction is None else int(fraction[1].ljust(9, "0"))
+    return _in_range((since.days * 86_400 + since.seconds) * NS_PER_S + nanoseconds, text)
 
 
 def parse_duration_ns(text: str) -> int:
-    """A while, in ns: `250ms`, `90s`, `1.5h`, `30d`.
+    """A duration in ns: a number with ns, us, ms, s, m, h, d or w, or several such parts, as 1h30m.
 
     Raises:
-        InvalidValueError: It is none.
+        InvalidValueError: It is no duration.
     """
-    found = _DURATION.fullmatch(text.strip())
-    if found is None or found[3] not in UNITS_NS:
-        raise InvalidValueError(f"{text!r}: expected a number with one of the units {', '.join(UNITS_NS)}, as in 90s")
-    unit_ns, decimals = UNITS_NS[found[3]], found[2] or ""
-    return int(found[1]) * unit_ns + (int(decimals) * unit_ns // 10 ** len(decimals) if decimals else 0)
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise InvalidValueError(
+            f"duration {text!r}: expected a number and a unit, such as 250ms, 90s, 15m, 7d or 1h30m"
+        )
+    total = 0
+    for number, unit in parts:
+        whole, _, decimals = number.partition(".")
+        total += int(whole) * _UNITS_NS[unit]
+        total += int(decimals or 0) * _UNITS_NS[unit] // 10 ** len(decimals)
+    return _in_range(total, text)
 
 
 def format_time_ns(time_ns: int) -> str:
-    """A moment as `parse_time_ns` reads it, with nine decimals: `2024-08-09T00:00:01.500000000Z`."""
-    seconds, fraction_ns = divmod(time_ns, NS_PER_S)
-    try:
-        return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction_ns:09}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{time_ns} ns"
+    """A time as `parse_time_ns` reads it: UTC, with as many decimals as it has, to the nanosecond."""
+    seconds, nanoseconds = divmod(time_ns, NS_PER_S)
+    text = (_EPOCH + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{nanoseconds:09}".rstrip("0").rstrip(".") + "Z" if nanoseconds else f"{text}Z"
 
 
-def _no_time(text: str) -> InvalidValueError:
-    return InvalidValueError(
-        f"{text!r}: expected a time as of ISO 8601 between 1678 and 2262, such as 2024-08-09T14:30:00Z; "
-        "UTC unless it says otherwise"
-    )
+def _in_range(time_ns: int, text: str) -> int:
+    if not TIME_NS_MIN <= time_ns <= TIME_NS_MAX:
+        raise InvalidValueError(f"{text!r}: expected a time between the years 1678 and 2262")
+    return time_ns

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from common.store.address import open_store
 from common.store.contract import Store
 from common.store.memory import MemoryStore
 
 OPENERS: Mapping[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
+    "jsonl": lambda folder: open_store(f"jsonl:{folder / 'log'}", is_writer=True),
 }
