@@ -24,6 +24,7 @@ class RecordedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     exchange: str = "binance"
     path: str = ""
     speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # 1 = original timing, 10 = ten times as fast, 0 = no waiting
+    depth: bool = True  # publish the order book, too, where the capture has it
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

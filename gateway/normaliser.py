@@ -6,17 +6,29 @@ Pure but for the two things it is handed: a clock reading per group of updates, 
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import ConfigError
 from common.events.base import DRAFT
-from common.events.market import AMOUNT_MAX, TICK_DTYPE, LastValue, Quote, Tick, Ticks, Trade
+from common.events.market import (
+    AMOUNT_MAX,
+    LEVELS_PER_SIDE_MAX,
+    TICK_DTYPE,
+    BookDelta,
+    BookSnapshot,
+    LastValue,
+    Quote,
+    Tick,
+    Ticks,
+    Trade,
+)
 from common.instruments import Instrument
 from common.wire.codec import encode_body
 from common.wire.publisher import Publisher
-from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, Levels, QuoteBatch, QuoteUpdate, TradeUpdate, Update
 
 # One record of TICK_DTYPE. Packing it so takes 0.2 µs; numpy takes 1 µs for a row of Python values.
 _pack_record = struct.Struct("<3q6d").pack
@@ -34,12 +46,12 @@ class _Line:
         "exchange_ns",
         "last",
         "local_ns",
+        "other_topics",
         "raw_symbol",
         "sampled_seq",
         "symbol",
         "tick_writer",
         "timestamp_ns",
-        "trade_topic",
         "volume",
         "waiting",
     )
@@ -48,7 +60,7 @@ class _Line:
         self.symbol = instrument.symbol
         self.raw_symbol = instrument.raw_symbol
         self.tick_writer = publisher.writer(f"{Tick.kind}.{instrument.name}")
-        self.trade_topic = f"{Trade.kind}.{instrument.name}"
+        self.other_topics = [f"{kind}.{instrument.name}" for kind in (Trade.kind, BookSnapshot.kind, BookDelta.kind)]
         self.bid: float | None = None
         self.ask: float | None = None
         self.bid_size: float | None = None
@@ -115,6 +127,9 @@ class Normaliser:
                     self.counts["updates_refused"] += 1
                     continue
                 line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
+            elif not isinstance(update, TradeUpdate):
+                self._take_depth(line, update, now_ns)
+                continue
             elif not self._take_trade(line, update, now_ns):
                 self.counts["updates_refused"] += 1
                 continue
@@ -176,9 +191,8 @@ class Normaliser:
             writer = line.tick_writer
             if writer.seq:
                 values.append(LastValue(writer.topic, self._epoch, writer.seq, self._tick(line, writer.seq)))
-            trades = self._publisher.writer(line.trade_topic)
-            if trades.seq:
-                values.append(LastValue(trades.topic, self._epoch, trades.seq))
+            others = map(self._publisher.writer, line.other_topics)
+            values += [LastValue(other.topic, self._epoch, other.seq) for other in others if other.seq]
         return values
 
     def _take_trade(self, line: _Line, update: TradeUpdate, now_ns: int) -> bool:
@@ -202,6 +216,29 @@ class Normaliser:
         )
         self.counts["trades_published"] += 1
         return True
+
+    def _take_depth(self, line: _Line, update: DepthUpdate | DepthSnapshot, now_ns: int) -> None:
+        if not (_are_fit(update.bids) and _are_fit(update.asks)):
+            self.counts["updates_refused"] += 1
+            return
+        common: dict[str, Any] = {
+            **DRAFT,
+            "timestamp_ns": now_ns,
+            "exchange": self._exchange,
+            "symbol": line.symbol,
+            "raw_symbol": line.raw_symbol,
+            "local_timestamp_ns": update.local_timestamp_ns,
+            "bids": update.bids,
+            "asks": update.asks,
+            "exchange_timestamp_ns": update.exchange_timestamp_ns,
+        }
+        if isinstance(update, DepthSnapshot):
+            self._publisher.publish(BookSnapshot(update_id=update.update_id, **common))
+        else:
+            self._publisher.publish(
+                BookDelta(first_update_id=update.first_update_id, last_update_id=update.last_update_id, **common)
+            )
+        self.counts["books_published"] += 1
 
     def _send_tick(self, line: _Line) -> None:
         writer = line.tick_writer
@@ -316,3 +353,9 @@ class Normaliser:
         line.local_ns = int(record["local_timestamp_ns"])
         line.exchange_ns = int(record["exchange_timestamp_ns"]) or None
         line.timestamp_ns = now_ns
+
+
+def _are_fit(levels: Levels) -> bool:
+    return len(levels) <= LEVELS_PER_SIDE_MAX and all(
+        0 <= price <= AMOUNT_MAX and 0 <= size <= AMOUNT_MAX for price, size in levels
+    )

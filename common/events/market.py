@@ -146,6 +146,7 @@ class BookSnapshot(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.
     """
 
     kind: ClassVar[str] = "book_snapshot"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -163,6 +164,7 @@ class BookDelta(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Boo
     """
 
     kind: ClassVar[str] = "book_delta"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
