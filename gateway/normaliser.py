@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.bars import BarBuilder, Interval
 from common.errors import ConfigError
 from common.events.base import DRAFT
 from common.events.market import (
     AMOUNT_MAX,
     LEVELS_PER_SIDE_MAX,
     TICK_DTYPE,
+    Bar,
     BookDelta,
     BookSnapshot,
     LastValue,
@@ -33,6 +35,7 @@ from gateway.feeds.base import DepthSnapshot, DepthUpdate, Levels, QuoteBatch, Q
 # One record of TICK_DTYPE. Packing it so takes 0.2 µs; numpy takes 1 µs for a row of Python values.
 _pack_record = struct.Struct("<3q6d").pack
 _ABSENT = float("nan")
+OTHER_TYPES = (Trade, BookSnapshot, BookDelta, Bar)  # what an instrument has beside ticks
 
 
 class _Line:
@@ -41,6 +44,7 @@ class _Line:
     __slots__ = (
         "ask",
         "ask_size",
+        "bars",
         "bid",
         "bid_size",
         "exchange_ns",
@@ -56,11 +60,14 @@ class _Line:
         "waiting",
     )
 
-    def __init__(self, instrument: Instrument, publisher: Publisher) -> None:
+    def __init__(self, instrument: Instrument, publisher: Publisher, intervals: Sequence[Interval]) -> None:
         self.symbol = instrument.symbol
         self.raw_symbol = instrument.raw_symbol
         self.tick_writer = publisher.writer(f"{Tick.kind}.{instrument.name}")
-        self.other_topics = [f"{kind}.{instrument.name}" for kind in (Trade.kind, BookSnapshot.kind, BookDelta.kind)]
+        self.other_topics = [f"{message_type.kind}.{instrument.name}" for message_type in OTHER_TYPES]
+        self.bars = [
+            BarBuilder(interval, exchange=instrument.exchange, symbol=instrument.symbol) for interval in intervals
+        ]
         self.bid: float | None = None
         self.ask: float | None = None
         self.bid_size: float | None = None
@@ -79,7 +86,13 @@ class Normaliser:
     """Turns the updates of one exchange into messages."""
 
     def __init__(
-        self, exchange: str, instruments: Sequence[Instrument], publisher: Publisher, *, batch_ticks_max: int
+        self,
+        exchange: str,
+        instruments: Sequence[Instrument],
+        publisher: Publisher,
+        *,
+        batch_ticks_max: int,
+        bars: Sequence[Interval] = (),
     ) -> None:
         """Prepare a line for each instrument.
 
@@ -88,6 +101,7 @@ class Normaliser:
             instruments: Those of this exchange.
             publisher: Sends.
             batch_ticks_max: Ticks in one message at most; 1 sends each on its own.
+            bars: Of which intervals bars are made of the trades of each instrument.
 
         Raises:
             ConfigError: There is no instrument of this exchange.
@@ -102,7 +116,7 @@ class Normaliser:
         self._publisher = publisher
         self._source = publisher.source
         self._epoch = publisher.epoch
-        self._lines = {instrument.raw_symbol: _Line(instrument, publisher) for instrument in instruments}
+        self._lines = {instrument.raw_symbol: _Line(instrument, publisher, bars) for instrument in instruments}
         self._batch_ticks_max = batch_ticks_max
 
     def publish(self, updates: Sequence[Update], now_ns: int) -> None:
@@ -184,6 +198,14 @@ class Normaliser:
                     )
                 )
 
+    def publish_bars(self, now_ns: int, *, is_refresh: bool) -> None:
+        """Publish the bars whose interval is over; at a refresh, those that form, too."""
+        for line in self._lines.values():
+            for builder in line.bars:
+                self._send_bar(builder.advance(now_ns))
+                if is_refresh:
+                    self._send_bar(builder.forming())
+
     def snapshot(self) -> list[LastValue]:
         """The newest state of every topic that was written to."""
         values = []
@@ -215,7 +237,14 @@ class Normaliser:
             )
         )
         self.counts["trades_published"] += 1
+        for builder in line.bars:
+            self._send_bar(builder.add(now_ns, update.price, update.quantity))
         return True
+
+    def _send_bar(self, bar: Bar | None) -> None:
+        if bar is not None:
+            self._publisher.publish(bar)
+            self.counts["bars_published"] += 1
 
     def _take_depth(self, line: _Line, update: DepthUpdate | DepthSnapshot, now_ns: int) -> None:
         if not (_are_fit(update.bids) and _are_fit(update.asks)):

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from common.bars import Interval, parse_interval
 from common.clock import NS_PER_MS, NS_PER_S
-from common.errors import WireError, WireFault
+from common.errors import ConfigError, InvalidValueError, WireError, WireFault
 from common.events.base import DRAFT
 from common.events.market import SnapshotReported, SnapshotRequested
 from common.events.system import ConnectionChanged, ConnectionState
@@ -43,6 +44,7 @@ class GatewayService:
         self._next_housekeeping_ns = 0
         self._next_quotes_ns = 0
         self._next_refresh_ns = 0
+        self._next_bars_ns = 0
         self._read_count = 0
         self._subscribers: set[str] = set()
         self._is_feed_started = False
@@ -71,6 +73,7 @@ class GatewayService:
             instruments.of_exchange(self._feed.exchange),
             self._publisher,
             batch_ticks_max=config.batch_ticks_max if config.batching else 1,
+            bars=_intervals(config),
         )
         self._waiter = Waiter(self._requests)
         self._opened_ns = self._clock.monotonic_ns()
@@ -133,6 +136,14 @@ class GatewayService:
             self._next_quotes_ns = now_ns + self._config.quote_interval_ms * NS_PER_MS
             if is_refresh:
                 self._next_refresh_ns = now_ns + QUOTE_REFRESH_NS
+            if self._config.bars:
+                self._publish_bars(now_ns)
+
+    def _publish_bars(self, now_ns: int) -> None:
+        is_refresh = now_ns >= self._next_bars_ns
+        self._normaliser.publish_bars(now_ns, is_refresh=is_refresh)
+        if is_refresh:
+            self._next_bars_ns = now_ns + self._config.bar_interval_ms * NS_PER_MS
 
     def _publish_due(self, now_ns: int) -> None:
         if self._packed_feed is not None and self._read_count >= PACKED_COUNT_MIN:
@@ -232,6 +243,13 @@ class GatewayService:
         self._malformed_logged += 1
         if self._malformed_logged <= MALFORMED_LOGGED_MAX:
             self._process.log.warning("line_skipped", line=line_number, reason=reason)
+
+
+def _intervals(config: GatewayConfig) -> list[Interval]:
+    try:
+        return [parse_interval(text) for text in config.bars]
+    except InvalidValueError as error:
+        raise ConfigError(f"gateway.bars: {error}") from error
 
 
 def make_feed(config: GatewayConfig, instruments: InstrumentTable, on_malformed: OnMalformed) -> Feed:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from support.feed_builders import make_instrument
 
+from common.bars import parse_interval
 from common.events.base import Message
 from common.events.market import TICK_DTYPE, Tick, Ticks
 from common.wire.publisher import Publisher
@@ -25,11 +26,17 @@ ETH = make_instrument("ETH/USDT")
 class Broadcast:
     """A normaliser, and all messages that a subscriber made of its frames."""
 
-    def __init__(self, *, batch_ticks_max: int = 512) -> None:
+    def __init__(self, *, batch_ticks_max: int = 512, bars: Sequence[str] = ()) -> None:
         self.messages: list[Message] = []
         self.publisher = Publisher(role="gateway", source="gateway", epoch=EPOCH, channel="market", send=self._receive)
         self._subscriber = Subscriber(["*"])
-        self.normaliser = Normaliser("simulated", [BTC, ETH], self.publisher, batch_ticks_max=batch_ticks_max)
+        self.normaliser = Normaliser(
+            "simulated",
+            [BTC, ETH],
+            self.publisher,
+            batch_ticks_max=batch_ticks_max,
+            bars=[parse_interval(text) for text in bars],
+        )
 
     def publish(self, *updates: Update, now_ns: int = NOW_NS) -> None:
         """Updates that were read together."""

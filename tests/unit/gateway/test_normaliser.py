@@ -23,7 +23,17 @@ from support.gateway_builders import (
 
 from common.errors import ConfigError
 from common.events.base import DRAFT
-from common.events.market import LEVELS_PER_SIDE_MAX, TICK_DTYPE, BookDelta, BookSnapshot, Quote, Tick, Ticks, Trade
+from common.events.market import (
+    LEVELS_PER_SIDE_MAX,
+    TICK_DTYPE,
+    Bar,
+    BookDelta,
+    BookSnapshot,
+    Quote,
+    Tick,
+    Ticks,
+    Trade,
+)
 from common.wire.publisher import Publisher
 from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
 from gateway.normaliser import Normaliser
@@ -504,3 +514,21 @@ def test_snapshot_for_late_joiners_has_the_numbers_of_the_book() -> None:
     assert [(value.topic, value.seq) for value in broadcast.normaliser.snapshot()] == [
         ("book_delta.simulated.BTC/USDT", 1)
     ]
+
+
+def test_bars_are_made_of_trades_where_they_are_asked_for() -> None:
+    """A tick bar ends with its trade, a time bar when its time is over; quotes are in none."""
+    broadcast = Broadcast(bars=["2t", "1s"])
+    second_ns = NOW_NS - NOW_NS % 1_000_000_000
+
+    broadcast.publish(make_trade(10.0), make_quote(), make_trade(11.0), now_ns=second_ns)
+    ended = [message for message in broadcast.take() if isinstance(message, Bar)]
+    broadcast.normaliser.publish_bars(second_ns + 1, is_refresh=True)
+    forming = broadcast.take()
+    broadcast.normaliser.publish_bars(second_ns + 1_000_000_000, is_refresh=False)
+    closed = broadcast.take()
+
+    assert [(bar.interval, bar.open, bar.close, bar.is_closed) for bar in ended] == [("2t", 10.0, 11.0, True)]
+    assert [(bar.interval, bar.is_closed) for bar in forming if isinstance(bar, Bar)] == [("1s", False)]
+    assert [(bar.interval, bar.trade_count) for bar in closed if isinstance(bar, Bar)] == [("1s", 2)]
+    assert broadcast.count("bars_published") == 3
