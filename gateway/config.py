@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from common.bars import parse_interval
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -44,3 +46,9 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quote_interval_ms: Positive = 50  # newest prices for who does not read every tick, such as the executor
     bars: list[str] = []  # bars of trades, such as "1m", "100t", "2.5v"; each costs 0.6 µs a trade
     bar_interval_ms: Positive = 1_000  # how often a bar that forms is told
+
+    def __post_init__(self) -> None:
+        if len(set(self.bars)) < len(self.bars):
+            raise ValueError(f"bars: expected each interval once, was {self.bars}")
+        for text in self.bars:
+            parse_interval(text)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from common.bars import Interval, parse_interval
+from common.bars import parse_interval
 from common.clock import NS_PER_MS, NS_PER_S
-from common.errors import ConfigError, InvalidValueError, WireError, WireFault
+from common.errors import WireError, WireFault
 from common.events.base import DRAFT
 from common.events.market import SnapshotReported, SnapshotRequested
 from common.events.system import ConnectionChanged, ConnectionState
@@ -73,7 +73,7 @@ class GatewayService:
             instruments.of_exchange(self._feed.exchange),
             self._publisher,
             batch_ticks_max=config.batch_ticks_max if config.batching else 1,
-            bars=_intervals(config),
+            bars=[parse_interval(text) for text in config.bars],
         )
         self._waiter = Waiter(self._requests)
         self._opened_ns = self._clock.monotonic_ns()
@@ -243,13 +243,6 @@ class GatewayService:
         self._malformed_logged += 1
         if self._malformed_logged <= MALFORMED_LOGGED_MAX:
             self._process.log.warning("line_skipped", line=line_number, reason=reason)
-
-
-def _intervals(config: GatewayConfig) -> list[Interval]:
-    try:
-        return [parse_interval(text) for text in config.bars]
-    except InvalidValueError as error:
-        raise ConfigError(f"gateway.bars: {error}") from error
 
 
 def make_feed(config: GatewayConfig, instruments: InstrumentTable, on_malformed: OnMalformed) -> Feed:
