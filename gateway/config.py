@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from common.bars import parse_interval
+
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -25,6 +27,7 @@ class RecordedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     exchange: str = "binance"
     path: str = ""
     speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # 1 = original timing, 10 = ten times as fast, 0 = no waiting
+    depth: bool = True  # publish the order book, too, where the capture has it
 
 
 class StoreFeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +56,14 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wait_ms_max: Positive = 15_000  # then start anyway
     heartbeat_interval_ms: Positive = 50
     quote_interval_ms: Positive = 50  # newest prices for who does not read every tick, such as the executor
+    bars: list[str] = []  # bars of trades, such as "1m", "100t", "2.5v"; each costs 0.6 µs a trade
+    bar_interval_ms: Positive = 1_000  # how often a bar that forms is told
+
+    def __post_init__(self) -> None:
+        if len(set(self.bars)) < len(self.bars):
+            raise ValueError(f"bars: expected each interval once, was {self.bars}")
+        for text in self.bars:
+            parse_interval(text)
 
 
 # The keys of [gateway] that an option of the command sets.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from common.bars import parse_interval
 from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import ConfigError, WireError, WireFault
 from common.events.base import DRAFT
@@ -50,6 +51,7 @@ class GatewayService:
         self._next_housekeeping_ns = 0
         self._next_quotes_ns = 0
         self._next_refresh_ns = 0
+        self._next_bars_ns = 0
         self._read_count = 0
         self._subscribers: set[str] = set()
         self._is_feed_started = False
@@ -81,6 +83,7 @@ class GatewayService:
             instruments.of_exchange(self._feed.exchange),
             self._publisher,
             batch_ticks_max=config.batch_ticks_max if config.batching else 1,
+            bars=[parse_interval(text) for text in config.bars],
         )
         self._waiter = Waiter(self._requests, *sockets)
         self._opened_ns = self._clock.monotonic_ns()
@@ -168,6 +171,14 @@ class GatewayService:
             self._next_quotes_ns = now_ns + self._config.quote_interval_ms * NS_PER_MS
             if is_refresh:
                 self._next_refresh_ns = now_ns + QUOTE_REFRESH_NS
+            if self._config.bars:
+                self._publish_bars(now_ns)
+
+    def _publish_bars(self, now_ns: int) -> None:
+        is_refresh = now_ns >= self._next_bars_ns
+        self._normaliser.publish_bars(now_ns, is_refresh=is_refresh)
+        if is_refresh:
+            self._next_bars_ns = now_ns + self._config.bar_interval_ms * NS_PER_MS
 
     def _publish_due(self, now_ns: int) -> None:
         if self._packed_feed is not None and self._read_count >= PACKED_COUNT_MIN:

@@ -12,13 +12,13 @@ from support.feed_builders import (
     FOREVER_NS,
     START_NS,
     drain,
-    make_depth_line,
     make_instrument,
     make_quote_line,
     make_recorded_feed,
     make_store_feed,
     make_synthetic_feed,
     make_trade_line,
+    make_unused_line,
     write_capture,
 )
 from support.gateway_builders import Broadcast, make_quote, make_trade
@@ -37,11 +37,11 @@ slices_of_reads: st.SearchStrategy[Slices] = st.lists(
 
 def write_small_capture(directory: Path) -> Path:
     """Forty updates, a millisecond apart, between lines of the other sorts; one has a time that goes back."""
-    lines = [b"no message", make_depth_line()]
+    lines = [b"no message", make_unused_line()]
     for number in range(UPDATE_COUNT):
         local_ns = CAPTURED_NS + (number - 2 * (number == UPDATE_COUNT // 2)) * SPACING_NS
         lines.append(make_trade_line(local_ns) if number % 4 == 0 else make_quote_line(local_ns))
-    return write_capture(directory / "capture.txt", [*lines, make_depth_line(), b"no message"])
+    return write_capture(directory / "capture.txt", [*lines, make_unused_line(), b"no message"])
 
 
 def write_small_log(directory: Path) -> Path:

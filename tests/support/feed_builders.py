@@ -86,9 +86,23 @@ def make_trade_line(local_ns: int = CAPTURED_NS, **changes: object) -> bytes:
     return make_line("btcusdt@trade", payload | changes, local_ns)
 
 
-def make_depth_line(local_ns: int = CAPTURED_NS) -> bytes:
+def make_unused_line(local_ns: int = CAPTURED_NS) -> bytes:
     """Write a message of a stream that the gateway does not use."""
-    return make_line("btcusdt@depth@100ms", {"e": "depthUpdate", "s": "BTCUSDT", "b": [], "a": []}, local_ns)
+    return make_line("btcusdt@kline_1m", {"e": "kline", "s": "BTCUSDT", "k": {}}, local_ns)
+
+
+def make_depth_line(local_ns: int = CAPTURED_NS, **changes: object) -> bytes:
+    """Write a depth update as Binance writes it; `changes` by Binance's letters."""
+    payload = {
+        "e": "depthUpdate",
+        "E": 1723161601273,
+        "s": "BTCUSDT",
+        "U": 11,
+        "u": 13,
+        "b": [["99.50000000", "2.00000000"], ["98.00000000", "0.00000000"]],
+        "a": [["100.50000000", "3.00000000"]],
+    }
+    return make_line("btcusdt@depth@100ms", payload | changes, local_ns)
 
 
 def write_capture(path: Path, lines: Iterable[bytes], *, is_gzip: bool = False) -> Path:

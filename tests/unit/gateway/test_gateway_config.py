@@ -79,6 +79,16 @@ def test_option_overrides_its_key_and_is_named_when_it_is_wrong(option: str, key
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize(("bars", "reason"), [('["1x"]', "such as 5s, 1m"), ('["1m", "1m"]', "each interval once")])
+def test_wrong_bars_are_told_with_their_key(bars: str, reason: str) -> None:
+    """Before anything is started."""
+    result = invoke("--set", f"gateway.bars={bars}")
+
+    assert result.exit_code == ExitCode.BAD_CONFIG
+    assert "--set gateway.bars" in result.output
+    assert reason in result.output
+
+
 def test_unknown_feed_is_a_usage_error_that_lists_the_known_ones() -> None:
     """Of the option; the config's own mistake is told with its key."""
     by_option = invoke("--feed", "live")
