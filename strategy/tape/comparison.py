@@ -17,6 +17,7 @@ from strategy.checkpoint import Checkpoint
 from strategy.engine import Engine
 from strategy.outbox import Instruction, Kept
 from strategy.tape.notes import (
+    BROKEN,
     AnyNote,
     Emitted,
     Ended,
@@ -138,6 +139,7 @@ class Comparer:
                 self.found.failures_live += 1
             elif isinstance(note, Ended):
                 self.found.ended = note.reason
+                break
             elif self._emitted:
                 self._compare(None)
             else:
@@ -146,7 +148,7 @@ class Comparer:
                     on_progress(self.found.calls)
             if self.found.difference is not None:
                 return self.found
-        if self._emitted:
+        if self._emitted and self.found.ended != BROKEN:
             self._compare(None)
         return self.found
 

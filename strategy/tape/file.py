@@ -19,6 +19,8 @@ from strategy.base import Strategy
 from strategy.config import StrategyConfig
 from strategy.tape.notes import (
     BLOCK_HEAD_BYTES,
+    CLOSED,
+    FULL,
     MAGIC,
     AnyNote,
     Ended,
@@ -37,7 +39,6 @@ from strategy.tape.taped_engine import TapedEngine
 
 FOLDER = "tapes"
 SUFFIX = ".tape"
-CLOSED, FULL = "closed", "tape_bytes_max"
 
 
 class TapeUnreadableError(TapeError):

@@ -11,14 +11,14 @@ from typing import NamedTuple
 from common.clock import NS_PER_S
 from common.errors import ExitCode, TickpulseError
 from common.events.base import Message
-from common.events.market import Tick, Ticks, Trade
+from common.events.market import Quote, Tick, Ticks, Trade
 from common.store.contract import Store
 from common.store.record import Record
 from common.store.selection import TIME_NS_MIN, Selection
 from strategy.tape.notes import AnyNote, Emitted, MarketCall, Reference
 
 WAITING_MAX = 200_000  # messages, some 100 MB; a queue of the market channel holds half as many
-MARKET_TYPES: frozenset[type[Message]] = frozenset({Tick, Ticks, Trade})
+MARKET_TYPES: frozenset[type[Message]] = frozenset({Tick, Ticks, Trade, Quote})
 # A message is this much older than the call that took it, or less: it waited in a socket while the strategy began.
 AGE_NS_MAX = 60 * NS_PER_S
 _FIRST_RECORDS = 1_000  # clocks of several gateways differ: the first by time need not be the first by id

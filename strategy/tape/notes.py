@@ -20,6 +20,8 @@ from strategy.config import StrategyConfig
 FORMAT_VERSION = 1
 MAGIC = b"TPTAPE\x00" + bytes([FORMAT_VERSION])
 BLOCK_BYTES_MAX = 64 << 20
+# Reasons for the end of a tape. The first is the usual one; the call before the last one did not come to its end.
+CLOSED, FULL, BROKEN = "closed", "tape_bytes_max", "the outbox could not be written"
 _FRAME = struct.Struct("<II")
 BLOCK_HEAD_BYTES = _FRAME.size
 
@@ -123,7 +125,7 @@ class Failed(Note, frozen=True, tag=9, gc=False):
 
 
 class Ended(Note, frozen=True, tag=10, gc=False):
-    """Nothing was noted any more: `closed` with the process, or for another reason."""
+    """Nothing was noted any more: with the process, or for another reason."""
 
     reason: str
 

@@ -5,7 +5,7 @@ from typing import Any
 from common.tables import format_table, format_time
 from strategy.tape.comparison import Difference, Input
 from strategy.tape.diff import Diff
-from strategy.tape.file import CLOSED
+from strategy.tape.notes import CLOSED
 
 # What every message has, or nobody reads.
 _NOT_SHOWN = frozenset({"type", "epoch", "raw_symbol", "local_timestamp_ns", "correlation_id"})

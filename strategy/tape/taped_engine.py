@@ -5,6 +5,7 @@ A market message costs the hot path two appends; what a note is made of is encod
 
 from typing import Any
 
+from common.errors import FatalError
 from common.events.base import Message
 from common.events.market import Tick
 from common.events.trading import StateRequested
@@ -12,7 +13,9 @@ from common.wire.codec import encode_body
 from strategy.engine import Engine
 from strategy.outbox import Instruction, Kept
 from strategy.tape.notes import (
+    BROKEN,
     Emitted,
+    Ended,
     EventTaken,
     Failed,
     OutgoingTaken,
@@ -57,7 +60,11 @@ class TapedEngine(Engine):
     def on_time(self, now_ns: int) -> None:
         if self._has_work_at(now_ns):
             self.noted.append(TimePassed(now_ns))
-        super().on_time(now_ns)
+        try:
+            super().on_time(now_ns)
+        except FatalError:  # of the outbox's store; what the strategy would have done after it, it did not do
+            self.noted.append(Ended(BROKEN))
+            raise
 
     def stop(self, now_ns: int) -> None:
         self.noted.append(Stopped(now_ns))
