@@ -99,6 +99,8 @@ class StrategyService:
             self._ask_for_state(now_ns)
             if self._tape is not None:
                 self._tape.write()
+        elif self._tape is not None and self._tape.is_due:
+            self._tape.write()
 
     def readiness(self) -> str | None:
         """Ready when the snapshot is taken and the executor has told positions and open orders."""

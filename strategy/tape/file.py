@@ -39,6 +39,7 @@ from strategy.tape.taped_engine import TapedEngine
 
 FOLDER = "tapes"
 SUFFIX = ".tape"
+ITEMS_DUE = 128  # 64 messages: 20 µs to encode and 3 µs to write
 
 
 class TapeUnreadableError(TapeError):
@@ -68,6 +69,11 @@ class TapeFile:
             self._end(f"cannot be written: {error.strerror}")
             return
         self._write(encode_head(head))
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether so much was noted that writing all of it later would hold up a tick."""
+        return len(self._engine.noted) >= ITEMS_DUE
 
     def write(self) -> None:
         """Put down what the engine noted since the last time. Between two of its calls, never within one."""

@@ -6,6 +6,7 @@ little-endian) and one MessagePack value. Each block ends between two calls of t
 
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -167,43 +168,65 @@ class MarketCall(NamedTuple):
     reference: Reference
 
 
+class _Stream:
+    __slots__ = ("epoch", "exchange", "index", "last_seq", "source")
+
+    def __init__(self, message: Any, index: int) -> None:
+        self.exchange, self.source, self.epoch = message.exchange, message.source, message.epoch
+        self.index = index
+        self.last_seq = 0
+
+
 class TapeEncoder:
     """Turns what a `TapedEngine` noted into blocks. Knows which streams are on the tape already."""
 
     def __init__(self) -> None:
-        self._indexes: dict[tuple[str, str, str, str, int], int] = {}
-        self._last_seqs: list[int] = []
+        self._streams: dict[Reference, _Stream] = {}
+        # The newest stream of each kind and symbol. To look for all that makes a stream costs 0.15 µs a message more.
+        self._newest: defaultdict[str, dict[str, _Stream]] = defaultdict(dict)
+        self._opened: list[Note] = []
 
     def block(self, noted: Iterable[Any]) -> bytes:
-        """One block. `noted` holds notes, and for each market message two items: the message and its time."""
+        """One block. `noted` are pairs: a market message and its time, or a note and None."""
         notes: list[Note] = []
-        opened: list[Note] = []
         run: Market | None = None
         last_ns = 0
-        last_seqs = self._last_seqs
+        newest = self._newest
         items = iter(noted)
-        for item in items:
-            if isinstance(item, Note):
+        for item, now_ns in zip(items, items, strict=True):
+            if now_ns is None:
                 notes.append(item)
                 run = None
                 continue
-            now_ns = next(items)
-            key = (item.kind, item.symbol, item.exchange, item.source, item.epoch)
-            index = self._indexes.get(key)
-            if index is None:
-                index = self._indexes[key] = len(last_seqs)
-                last_seqs.append(0)
-                opened.append(StreamOpened(item.topic(), item.source, item.epoch))
+            stream = newest[item.kind].get(item.symbol)
+            if (
+                stream is None
+                or stream.epoch != item.epoch
+                or stream.source != item.source
+                or stream.exchange != item.exchange
+            ):
+                stream = self._stream_of(item)
             if run is None:
                 run = Market(now_ns, [], [], [])
                 notes.append(run)
                 last_ns = now_ns
-            run.streams.append(index)
-            run.steps.append(item.seq - last_seqs[index])
+            seq = item.seq
+            run.streams.append(stream.index)
+            run.steps.append(seq - stream.last_seq)
             run.pauses_ns.append(now_ns - last_ns)
-            last_seqs[index] = item.seq
+            stream.last_seq = seq
             last_ns = now_ns
+        opened, self._opened = self._opened, []
         return encode_block([*opened, *notes])
+
+    def _stream_of(self, message: Any) -> _Stream:
+        place = reference_of(message)._replace(seq=0)
+        stream = self._streams.get(place)
+        if stream is None:
+            stream = self._streams[place] = _Stream(message, len(self._streams))
+            self._opened.append(StreamOpened(place.topic, place.source, place.epoch))
+        self._newest[message.kind][message.symbol] = stream
+        return stream
 
 
 class TapeDecoder:

@@ -11,13 +11,14 @@ from common.events.market import Tick
 from common.events.trading import StateRequested
 from common.wire.codec import encode_body
 from strategy.engine import Engine
-from strategy.outbox import Instruction, Kept
+from strategy.outbox import Kept
 from strategy.tape.notes import (
     BROKEN,
     Emitted,
     Ended,
     EventTaken,
     Failed,
+    Note,
     OutgoingTaken,
     Snapshot,
     StateAsked,
@@ -29,11 +30,11 @@ ERROR_CHARACTERS_MAX = 300
 
 
 class TapedEngine(Engine):
-    """Takes the arguments of `Engine`; `noted` is for `TapeEncoder.block`, whoever encodes it clears it."""
+    """Takes the arguments of `Engine`; `noted` is for `TapeEncoder.block`, and whoever encodes it clears it."""
 
     def __init__(self, **arguments: Any) -> None:
         self.noted: list[Any] = []
-        super().__init__(**arguments, on_emitted=self._note_emitted)
+        super().__init__(**arguments, on_emitted=lambda instruction: self._note(Emitted(encode_body(instruction))))
 
     @property
     def kept(self) -> Kept:
@@ -41,7 +42,7 @@ class TapedEngine(Engine):
         return self._emitter.kept
 
     def request_state(self, now_ns: int) -> StateRequested:
-        self.noted.append(StateAsked(now_ns))
+        self._note(StateAsked(now_ns))
         return super().request_state(now_ns)
 
     def on_market(self, message: Message, now_ns: int) -> None:
@@ -49,34 +50,34 @@ class TapedEngine(Engine):
         Engine.on_market(self, message, now_ns)
 
     def on_snapshot(self, tick: Tick, now_ns: int) -> None:
-        self.noted.append(Snapshot(now_ns, encode_body(tick)))
+        self._note(Snapshot(now_ns, encode_body(tick)))
         super().on_snapshot(tick, now_ns)
 
     def on_event(self, message: Message, now_ns: int) -> None:
         if getattr(message, "strategy", None) == self.name:
-            self.noted.append(EventTaken(now_ns, encode_body(message)))
+            self._note(EventTaken(now_ns, encode_body(message)))
             super().on_event(message, now_ns)
 
     def on_time(self, now_ns: int) -> None:
         if self._has_work_at(now_ns):
-            self.noted.append(TimePassed(now_ns))
+            self._note(TimePassed(now_ns))
         try:
             super().on_time(now_ns)
         except FatalError:  # of the outbox's store; what the strategy would have done after it, it did not do
-            self.noted.append(Ended(BROKEN))
+            self._note(Ended(BROKEN))
             raise
 
     def stop(self, now_ns: int) -> None:
-        self.noted.append(Stopped(now_ns))
+        self._note(Stopped(now_ns))
         super().stop(now_ns)
 
     def take_outgoing(self, now_ns: int) -> list[Message]:
         if self.has_new_outgoing:
-            self.noted.append(OutgoingTaken(now_ns))
+            self._note(OutgoingTaken(now_ns))
         return super().take_outgoing(now_ns)
 
     def on_failure(self, callback_name: str, error: Exception) -> None:
-        self.noted.append(Failed(callback_name, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]))
+        self._note(Failed(callback_name, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]))
         super().on_failure(callback_name, error)
 
     def _has_work_at(self, now_ns: int) -> bool:
@@ -92,5 +93,5 @@ class TapedEngine(Engine):
             or (self._is_begun and bool(self._taken) and now_ns > self._taken_until_ns)
         )
 
-    def _note_emitted(self, instruction: Instruction) -> None:
-        self.noted.append(Emitted(encode_body(instruction)))
+    def _note(self, note: Note) -> None:
+        self.noted += (note, None)

@@ -39,8 +39,8 @@ MESSAGES = st.one_of(
         st.lists(
             st.one_of(
                 st.tuples(MESSAGES, st.integers(-(2**60), 2**60)),
-                st.tuples(st.builds(Stopped, st.integers(0, 2**62))),
-                st.tuples(st.builds(TimePassed, st.integers(0, 2**62))),
+                st.tuples(st.builds(Stopped, st.integers(0, 2**62)), st.none()),
+                st.tuples(st.builds(TimePassed, st.integers(0, 2**62)), st.none()),
             )
         )
     )
@@ -56,7 +56,7 @@ def test_calls_come_back_as_they_were_noted(blocks: list[list[tuple[Any, ...]]])
     ]
 
     items = [item for block in blocks for item in block]
-    assert read == [MarketCall(item[1], reference_of(item[0])) if len(item) == 2 else item[0] for item in items]
+    assert read == [MarketCall(item[1], reference_of(item[0])) if item[1] is not None else item[0] for item in items]
 
 
 def test_a_tick_in_a_row_costs_few_bytes() -> None:
