@@ -28,7 +28,7 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     failure_window_s: Positive = 60
     tape: bool = True  # note what the strategy was given and decided, for `tickpulse replay --diff`
     tape_bytes_max: Positive = 1 << 30  # of one life; about 200 M messages. The tape ends there, the strategy goes on
-    tapes_kept: Positive = 20  # the one that is written included
+    tapes_kept: Positive = 10  # the one that is written included
 
     def __post_init__(self) -> None:
         for pattern in self.instruments:

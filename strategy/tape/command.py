@@ -20,9 +20,9 @@ from strategy.tape.report import format_diff
 
 EPILOG = """\b
 Examples:
-  tickpulse diff --strategy momentum --store jsonl:run/store
-  tickpulse diff --strategy momentum --store jsonl:run/store --param rising_ticks=4
-  tickpulse diff --tape momentum-1700000000000.tape --store parquet:archive --json
+  tickpulse diff jsonl:run/store --strategy momentum
+  tickpulse diff jsonl:run/store --strategy momentum --param rising_ticks=4
+  tickpulse diff parquet:archive --tape momentum-1700000000000.tape --json
 
 Exit codes: 0 identical, 3 different, 2 it cannot be told (there is no tape, or the log misses a message, which is
 named), 1 the log is damaged, 78 the config, the strategy or a parameter is wrong.
@@ -30,12 +30,12 @@ named), 1 the log is damaged, 78 the config, the strategy or a parameter is wron
 
 
 @click.command(cls=Command, epilog=EPILOG)
+@click.argument("address", metavar="ADDRESS")
 @click.option(
     "--strategy", "name", metavar="NAME", help="Compare the newest tape of this strategy in the run directory."
 )
 @click.option("--epoch", type=int, help="Its tape of this life instead of the newest.")
 @click.option("--tape", "path", metavar="FILE", type=click.Path(path_type=Path), help="Compare this tape.")
-@click.option("--store", "address", metavar="ADDRESS", required=True, help="The event log, as FORMAT:PATH.")
 @click.option("--as", "reference", metavar="STRATEGY", help="Run this code.  [default: that of the tape]")
 @click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Another parameter. May be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -56,7 +56,7 @@ def diff(
     """Run a recorded session through a strategy again and compare decision by decision.
 
     The strategy's process keeps a tape: what it was given, in which order and when, and what it decided. The market's
-    messages come from the event log. Nothing is sent: there is no socket on this way.
+    messages come from the event log at ADDRESS, FORMAT:PATH. Nothing is sent: there is no socket on this way.
     """
     if (name is None) == (path is None):
         raise click.UsageError("expected either --strategy or --tape")

@@ -33,8 +33,10 @@ from strategy.tape.notes import (
     TimePassed,
 )
 
-INPUTS_SHOWN = 6  # the one that the decision was made in, and those just before
+INPUTS_SHOWN = 4  # the one that the decision was made in, and those just before
+EVENTS_SHOWN = 4
 
+_Called = tuple[int, str, Message | None]
 Find = Callable[[Reference], Message]
 OnProgress = Callable[[int], object]
 
@@ -63,11 +65,13 @@ class Field(msgspec.Struct, frozen=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """The first decision that is not the same. `live` and `replayed` are instructions; None where there is none.
 
-    `inputs` are the engine's newest calls, oldest first; the last one is that in which it decided.
+    `inputs` are the engine's newest calls, oldest first; the last one is that in which it decided. `events` are the
+    newest ones with an event of the executor, which many ticks may have followed.
     """
 
     number: int
     inputs: list[Input]
+    events: list[Input]
     position: dict[str, Any] | None
     open_orders: list[dict[str, Any]]
     live: dict[str, Any] | None
@@ -113,7 +117,8 @@ class Comparer:
         self.found = Comparison()
         self._find = find
         self._emitted: deque[Instruction] = deque()
-        self._inputs: deque[tuple[int, str, Message | None]] = deque(maxlen=INPUTS_SHOWN)
+        self._inputs: deque[_Called] = deque(maxlen=INPUTS_SHOWN)
+        self._events: deque[_Called] = deque(maxlen=EVENTS_SHOWN)
         self._engine = Engine(
             name=head.name,
             epoch=head.epoch,
@@ -155,7 +160,10 @@ class Comparer:
     def _call(self, note: Any) -> None:
         found, now_ns = self.found, note.now_ns
         call, message = _CALLS[type(note)], self._message_of(note)
-        self._inputs.append((now_ns, call.__name__, message))
+        called = (now_ns, call.__name__, message)
+        self._inputs.append(called)
+        if isinstance(note, EventTaken):
+            self._events.append(called)
         found.calls += 1
         found.first_ns, found.last_ns = now_ns if found.first_ns is None else found.first_ns, now_ns
         if message is None:
@@ -187,7 +195,8 @@ class Comparer:
         names = dict.fromkeys([*(live_fields or {}), *(replayed_fields or {})])
         return Difference(
             number=self.found.decisions + 1,
-            inputs=[Input(now_ns, call, _plain(message)) for now_ns, call, message in self._inputs],
+            inputs=_described(self._inputs),
+            events=_described(self._events),
             position=position,
             open_orders=orders,
             live=live_fields,
@@ -219,6 +228,10 @@ def _kept_of(head: Head) -> Kept:
         last_id=head.last_id,
         checkpoint=head.checkpoint,
     )
+
+
+def _described(calls: Iterable[_Called]) -> list[Input]:
+    return [Input(now_ns, call, _plain(message)) for now_ns, call, message in calls]
 
 
 def _plain(message: Message | None) -> dict[str, Any] | None:

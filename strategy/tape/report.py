@@ -49,10 +49,12 @@ def _notes(diff: Diff) -> list[str]:
 
 
 def _explain(difference: Difference) -> str:
-    described = [_describe(call) for call in difference.inputs] or ["building the strategy"]
-    parts = ["made in:", f"  {described[-1]}"]
-    if described[:-1]:
-        parts += ["after:", *(f"  {text}" for text in described[:-1])]
+    *before, last = [_describe(call) for call in difference.inputs] or ["building the strategy"]
+    parts = ["made in:", f"  {last}"]
+    events = [text for call in difference.events if (text := _describe(call)) not in {*before, last}]
+    for title, calls in (("just before:", before), ("newest events:", events)):
+        if calls:
+            parts += [title, *(f"  {text}" for text in calls)]
     if difference.position is not None:
         parts += ["position:", f"  {_fields(difference.position)}"]
     parts += [f"open order:\n  {_fields(order)}" for order in difference.open_orders]

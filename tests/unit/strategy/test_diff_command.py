@@ -35,7 +35,7 @@ def invoke(tmp_path: Path, stage: TapedStage, monkeypatch: pytest.MonkeyPatch) -
         if name.startswith("TICKPULSE_"):
             monkeypatch.delenv(name)
     monkeypatch.setattr(command, "open_store", lambda _: stage.log)
-    return lambda *arguments: CliRunner().invoke(command.diff, ["--store", "sqlite:events", *arguments])
+    return lambda *arguments: CliRunner().invoke(command.diff, ["sqlite:events", *arguments])
 
 
 def test_unchanged_strategy_is_identical(invoke: Invoke, stage: TapedStage) -> None:
@@ -61,7 +61,8 @@ def test_first_difference_is_shown_with_its_inputs(invoke: Invoke) -> None:
     assert "  parameter quantity: 1.0 then, 1.25 now" in lines
     assert any("on_market Market.Tick.Received.v1: source=gateway seq=" in line for line in lines)
     assert [line.split() for line in lines if line.startswith("*")] == [["*", "quantity", "1.0", "1.25"]]
-    assert "position:" in lines
+    assert {"made in:", "just before:", "newest events:", "position:"} <= set(lines)
+    assert any("on_event Trading.State.Reported.v1" in line for line in lines)
 
 
 def test_json_has_all_of_it(invoke: Invoke) -> None:

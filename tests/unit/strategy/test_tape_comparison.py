@@ -22,6 +22,7 @@ from support.strategy_builders import BTC, ETH
 from support.tape_builders import Busy, BusyInBatches, TapedStage, trade_a_while
 
 from chaos.memory_outbox_store import MemoryOutboxStore
+from common.errors import ConfigError, FatalError
 from common.events.base import DRAFT, Message
 from common.events.market import Tick
 from common.events.trading import OrderStatus
@@ -32,6 +33,7 @@ from strategy.base import Strategy
 from strategy.outbox import Instruction, id_of
 from strategy.tape.diff import compare_tape
 from strategy.tape.market_log import CannotCompareError
+from strategy.tape.notes import BROKEN
 
 STEPS = (
     "tick",
@@ -197,7 +199,11 @@ def test_changed_parameter_is_named_with_the_first_decision_that_it_changes(tmp_
     assert (last.call, last.message and last.message["type"]) == ("on_market", "Market.Tick.Received.v1")
     assert last.message is not None
     assert f":{last.message['seq']}" in str(difference.live and difference.live["cause_id"])
-    assert [call.call for call in before][-1] == "on_market"
+    assert [call.call for call in before] == ["on_market"] * 3
+    assert [call.message and call.message["type"] for call in difference.events] == [
+        "Trading.State.Reported.v1",
+        "Trading.Position.Opened.v1",
+    ]
 
 
 @pytest.mark.parametrize(("ticks", "is_live_missing"), [(1, True), (100, False)])
@@ -368,3 +374,32 @@ def test_instruction_is_noted_as_it_was_before_it_was_sent(tmp_path: Path) -> No
     instruction: Any = decode_body(body)
     assert (sent.source, sent.seq) == ("mine", 1)
     assert instruction == replace(sent, **DRAFT)
+
+
+def test_call_that_the_store_cut_short_is_no_difference(tmp_path: Path) -> None:
+    """The outbox could not be written: the process ended before its timer, in which the replay decides."""
+    store = MemoryOutboxStore()
+    stage = TapedStage(tmp_path, store=store)
+    trade_a_while(stage)
+    stage.event(*(make_acknowledgement(signal_id) for signal_id in store.bodies))
+    store.is_failing = True
+
+    with pytest.raises(FatalError):
+        stage.advance(ms=1_001)
+
+    diff = stage.diff()
+    assert (diff.result, diff.comparison.ended) == ("identical", BROKEN)
+    assert diff.comparison.decisions == len(store.bodies)
+
+
+def test_strategy_that_cannot_be_built_is_a_matter_of_its_code(tmp_path: Path) -> None:
+    """What it raised is told, with exit code 78."""
+
+    class Broken(Busy):
+        def __init__(self, host: Any, parameters: Any) -> None:
+            raise ZeroDivisionError("no")
+
+    stage = TapedStage(tmp_path)
+
+    with pytest.raises(ConfigError, match="strategy Broken: building it raised ZeroDivisionError: no"):
+        stage.diff(Broken)
