@@ -124,12 +124,12 @@ class TapeFile:
             self._log.error("tape_ended", path=str(self._path), reason=reason, bytes=self.bytes_written)
         if self._file is None:
             return
+        file, self._file = self._file, None
         try:
-            self._file.write(encode_block([Ended(reason)]))
+            with file:
+                file.write(encode_block([Ended(reason)]))
         except OSError as error:
             self._log.warning("tape_without_mark", path=str(self._path), error=error.strerror)
-        self._file.close()
-        self._file = None
 
 
 def make_head(engine: TapedEngine, config: StrategyConfig, parameters: msgspec.Struct, now_ns: int) -> Head:

@@ -1,7 +1,7 @@
 """Tapes on disk: what was written is read back, as far as it is whole, and trouble with the file stops no trading."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -186,6 +186,12 @@ class FullDisk:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def test_tape_that_cannot_be_begun_stops_nothing(tmp_path: Path) -> None:
