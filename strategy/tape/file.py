@@ -191,7 +191,7 @@ def remove_old_tapes(state_directory: Path, name: str, kept_max: int, log: Log) 
 
 
 class Tape:
-    """A tape on disk, to be read from the beginning as often as needed, also while it is being written."""
+    """A tape on disk, as long as it is now, to be read from the beginning as often as needed."""
 
     def __init__(self, path: Path) -> None:
         """Read the head.
@@ -205,6 +205,7 @@ class Tape:
             with path.open("rb") as file:
                 self.head = self._read_head(file)
                 self._start = file.tell()
+                self._size = path.stat().st_size
         except OSError as error:
             raise TapeUnreadableError(f"tape {path}: expected a readable file, {error.strerror}") from error
 
@@ -224,7 +225,7 @@ class Tape:
         try:
             with self.path.open("rb") as file:
                 file.seek(self._start)
-                while content := self._read_block(file):
+                while file.tell() < self._size and (content := self._read_block(file)):
                     yield from decoder.notes(content)
         except TapeError as error:
             self._damage = str(error)

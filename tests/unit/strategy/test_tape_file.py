@@ -111,6 +111,20 @@ def whole(tmp_path: Path) -> Path:
     return stage.tape().path
 
 
+def test_tape_that_is_being_written_is_the_same_each_time_it_is_read(tmp_path: Path) -> None:
+    """A comparison reads it twice."""
+    stage = TapedStage(tmp_path)
+    trade_a_while(stage)
+    tape = stage.tape(is_closed=False)
+    notes = list(tape.notes())
+
+    trade_a_while(stage, first_seq=31)
+    stage.file.close()
+
+    assert list(tape.notes()) == notes
+    assert len(list(Tape(stage.path).notes())) > len(notes)
+
+
 def test_torn_tail_leaves_what_is_before_it(whole: Path) -> None:
     """Wherever kill -9 or the loss of power cuts it; the place is told."""
     tape = Tape(whole)
