@@ -48,7 +48,7 @@ _RECORD = struct.Struct("<3q6d")  # the fields of TICK_DTYPE, in its order
 _READABLE = tuple(_Ticks if message_type is Ticks else message_type for message_type in MESSAGE_TYPES)
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
-_decode = msgspec.json.Decoder(Union[_READABLE]).decode
+_decode = msgspec.json.Decoder(Union[_READABLE]).decode  # noqa: UP007  # built, as AnyMessage is
 _decode_type = msgspec.json.Decoder(_TypeOnly).decode
 _retired_decoders = {name: msgspec.json.Decoder(retired) for name, retired in RETIRED_TYPES_BY_NAME.items()}
 
