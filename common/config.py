@@ -54,6 +54,7 @@ class ChannelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     telemetry: str = ""
     control: str = ""
     workers: str = ""
+    replay: str = ""
 
 
 class SocketsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

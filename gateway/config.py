@@ -1,5 +1,6 @@
 """How the gateway is told what to broadcast and how."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -26,12 +27,23 @@ class RecordedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # 1 = original timing, 10 = ten times as fast, 0 = no waiting
 
 
+class StoreFeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ticks and trades of one exchange in an event log, between two times (ISO 8601, UTC; empty: all there is)."""
+
+    address: str = ""  # such as jsonl:PATH
+    exchange: str = "simulated"
+    from_time: str = ""
+    to_time: str = ""
+    speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # as of recorded
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where ticks come from and how they are sent."""
 
-    feed: Literal["synthetic", "recorded"] = "synthetic"
+    feed: Literal["synthetic", "recorded", "store"] = "synthetic"
     synthetic: SyntheticConfig = msgspec.field(default_factory=SyntheticConfig)
     recorded: RecordedConfig = msgspec.field(default_factory=RecordedConfig)
+    store: StoreFeedConfig = msgspec.field(default_factory=StoreFeedConfig)
     batching: bool = True  # pack what already waits; single messages cost several times as much
     batch_ticks_max: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 512
     # drop: a subscriber that cannot follow loses ticks, which it counts, and nobody waits for it: right for a live
@@ -41,3 +53,15 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wait_ms_max: Positive = 15_000  # then start anyway
     heartbeat_interval_ms: Positive = 50
     quote_interval_ms: Positive = 50  # newest prices for who does not read every tick, such as the executor
+
+
+# The keys of [gateway] that an option of the command sets.
+OPTION_KEYS: Mapping[str, Sequence[str]] = {
+    "feed": ["feed"],
+    "path": ["recorded.path"],
+    "speed": ["recorded.speed", "store.speed"],
+    "store": ["store.address"],
+    "from_time": ["store.from_time"],
+    "to_time": ["store.to_time"],
+    "rate": ["synthetic.rate"],
+}

@@ -16,7 +16,7 @@ from common.events.market import AMOUNT_MAX, TICK_DTYPE, LastValue, Quote, Tick,
 from common.instruments import Instrument
 from common.wire.codec import encode_body
 from common.wire.publisher import Publisher
-from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
+from gateway.feeds.base import QuoteBatch, QuoteUpdate, TickUpdate, TradeUpdate, Update
 
 # One record of TICK_DTYPE. Packing it so takes 0.2 µs; numpy takes 1 µs for a row of Python values.
 _pack_record = struct.Struct("<3q6d").pack
@@ -115,6 +115,8 @@ class Normaliser:
                     self.counts["updates_refused"] += 1
                     continue
                 line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
+            elif isinstance(update, TickUpdate):
+                self._take_tick(line, update, now_ns)
             elif not self._take_trade(line, update, now_ns):
                 self.counts["updates_refused"] += 1
                 continue
@@ -202,6 +204,12 @@ class Normaliser:
         )
         self.counts["trades_published"] += 1
         return True
+
+    def _take_tick(self, line: _Line, update: TickUpdate, now_ns: int) -> None:
+        if update.trade is not None:
+            self._take_trade(line, update.trade, now_ns)
+        line.bid, line.ask, line.bid_size, line.ask_size = update.bid, update.ask, update.bid_size, update.ask_size
+        line.last, line.volume = update.last, update.volume
 
     def _send_tick(self, line: _Line) -> None:
         writer = line.tick_writer

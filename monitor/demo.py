@@ -19,6 +19,7 @@ from common.command import Command, load_config, run_options
 from common.config import Config
 from common.errors import ConfigError, ExitCode, FatalError, NotReadyError
 from common.sockets.factory import Sockets
+from common.store.address import parse_address
 from monitor.config import MonitorConfig, strategy_names
 from monitor.options import Finite
 from monitor.panel import LivePanel
@@ -35,18 +36,19 @@ FEED_END_PAUSE_NS = 2 * NS_PER_S
 @click.command(cls=Command)
 @click.option(
     "--feed",
-    type=click.Choice(["synthetic", "recorded"]),
+    type=click.Choice(["synthetic", "recorded", "store"]),
     default="synthetic",
     show_default=True,
     help="Where ticks come from.",
 )
 @click.option("--path", metavar="FILE", type=click.Path(path_type=Path), help="Capture file of the recorded feed.")
+@click.option("--store", metavar="ADDRESS", help="Event log of the store feed, such as jsonl:PATH.")
 @click.option(
     "--speed",
     type=Finite(min=0),
     default=1.0,
     show_default=True,
-    help="Of the recorded feed: 1 original timing, 10 faster, 0 no waiting.",
+    help="Of a recorded or store feed: 1 original timing, 10 faster, 0 no waiting.",
 )
 @click.option("--rate", type=Finite(min=0), help="Of the synthetic feed, in ticks/s.  [default: of the config]")
 @click.option(
@@ -110,7 +112,13 @@ def _apply(config: Config, options: dict[str, Any]) -> None:
         if not path.is_file():
             raise ConfigError(f"--path {path}: expected a capture file, there is none; check the name")
         config.assign(("gateway", "recorded", "path"), str(path.absolute()), "--path")
-        config.assign(("gateway", "recorded", "speed"), options["speed"], "--speed")
+    if options["feed"] == "store":
+        if options["store"] is None:
+            raise ConfigError("--feed store: expected an event log, name it with --store ADDRESS")
+        address = parse_address(options["store"])
+        config.assign(("gateway", "store", "address"), f"{address.format}:{address.path.absolute()}", "--store")
+    if options["feed"] != "synthetic":
+        config.assign(("gateway", options["feed"], "speed"), options["speed"], "--speed")
         if options["speed"] == 0:
             config.assign(("gateway", "on_slow_subscriber"), "wait", "--speed 0")
 

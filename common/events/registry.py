@@ -77,6 +77,8 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     system.MessageDeadLettered,
     system.BreakerOpened,
     system.BreakerClosed,
+    system.ReplayControlRequested,
+    system.ReplayControlAnswered,
     challenge.ChallengeStarted,
     challenge.PhaseAdvanced,
     challenge.ChallengeMetricsUpdated,

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from common.events.base import Code, Count, Event, EventId, Name, Priority, Text, Word
+from common.events.base import Code, Command, Count, Event, EventId, Id, Name, Priority, Reply, Text, Word
 
 TOPICS_PER_HEARTBEAT_MAX = 256
 
@@ -207,3 +207,59 @@ class BreakerClosed(Event, frozen=True, kw_only=True, tag="System.Breaker.Closed
 
     def topic(self) -> str:
         return f"{self.kind}.{self.owner}.{self.peer}"
+
+
+class ReplayAction(enum.StrEnum):
+    """What a replay may be told."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STEP = "step"
+    SEEK = "seek"
+    SPEED = "speed"
+    STATUS = "status"
+
+
+class ReplayState(enum.StrEnum):
+    """What a replay does."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class ReplayControlRequested(Command, frozen=True, kw_only=True, tag="System.Replay.ControlRequested.v1"):
+    """Tells a replay to hold, go on, let one event through, go elsewhere in the log, or change its speed.
+
+    `seek` needs `seek_ns`, `speed` needs `speed`. Answered by `replay_answer`.
+    """
+
+    kind: ClassVar[str] = "replay_request"
+    answer = "replay_answer"
+
+    request_id: Id
+    action: ReplayAction
+    seek_ns: int | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.replay.{self.action}"
+
+
+class ReplayControlAnswered(Reply, frozen=True, kw_only=True, tag="System.Replay.ControlAnswered.v1"):
+    """What came of a command to a replay, and where it stands. `reason` is an UPPER_CASE code where it was refused."""
+
+    kind: ClassVar[str] = "replay_answer"
+    emitters = ("gateway",)
+
+    request_id: Id
+    is_done: bool
+    reason: Name | None = None
+    detail: Text = ""
+    state: ReplayState
+    position_ns: int
+    speed: float
+    events: Count
+
+    def topic(self) -> str:
+        return f"{self.kind}.replay.all"

@@ -7,6 +7,7 @@ remember to act once. A store decides nothing, so it may be behind, but never si
     record, selection        what is kept, and what is asked for       contract   what every format promises
     chain, anchors           what shows tampering                      address    which format, from its URL
     memory                   for tests and for small things            asynchronous   the same contract, awaited
+    replay/, projection      a range of it again, and state as of a record    times   as people write them
     json_messages            messages as readable JSON                 sealing, keyring   encryption at rest
     jsonl/ sqlite/ parquet/  the formats
 """

@@ -35,7 +35,22 @@ class TradeUpdate(msgspec.Struct, frozen=True, gc=False):
     trade_id: str | None = None
 
 
-Update = QuoteUpdate | TradeUpdate
+class TickUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A whole tick as a gateway once broadcast it, checked then, and the trade that made it, if one did."""
+
+    raw_symbol: str
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last: float | None
+    volume: float | None
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+    trade: TradeUpdate | None = None
+
+
+Update = QuoteUpdate | TradeUpdate | TickUpdate
 
 
 class QuoteBatch(msgspec.Struct, frozen=True, gc=False):

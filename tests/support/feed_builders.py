@@ -5,11 +5,16 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+from support.replay_process import SMALL
 
 from common.instruments import Instrument
-from gateway.config import RecordedConfig, SyntheticConfig
+from common.store import address
+from gateway.config import RecordedConfig, StoreFeedConfig, SyntheticConfig
 from gateway.feeds.base import Feed, Update
 from gateway.feeds.recorded import RecordedFeed
+from gateway.feeds.store import StoreFeed
 from gateway.feeds.synthetic import SyntheticFeed
 
 START_NS = 1_800_000_000_000_000_000
@@ -46,6 +51,12 @@ def make_synthetic_feed(
 def make_recorded_feed(path: Path, *, speed: float = 1.0) -> RecordedFeed:
     """Make a feed that is not started."""
     return RecordedFeed(RecordedConfig(path=str(path), speed=speed))
+
+
+def make_store_feed(path: Path, **changes: Any) -> StoreFeed:
+    """Make a feed of a log of the format `small` that is not started."""
+    address.FORMATS = {**address.FORMATS, **SMALL}
+    return StoreFeed(StoreFeedConfig(**{"address": f"small:{path}", **changes}))
 
 
 def make_line(stream: str, payload: object, local_ns: int = CAPTURED_NS) -> bytes:

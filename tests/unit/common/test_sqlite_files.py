@@ -52,7 +52,7 @@ def test_step_that_fails_takes_all_of_them_back(tmp_path: Path) -> None:
 
 
 def test_two_that_make_a_file_at_once_agree(tmp_path: Path) -> None:
-    """Who comes second, after having seen an empty file, finds it made."""
+    """Who comes second finds it made."""
     path = tmp_path / "file"
     second = sqlite3.connect(path, isolation_level=None)
     other = FIRST._replace(create=lambda _: pytest.fail("made twice"))
