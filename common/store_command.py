@@ -21,6 +21,7 @@ from common.store.record import Record
 from common.store.retention import Pruning, parse_policy
 from common.store.selection import Selection, types_named
 from common.store.times import format_time_ns, parse_time_ns
+from common.store_keys_command import keys, migrate
 
 T = TypeVar("T")
 RECORDS_PER_STEP = 2_000
@@ -73,6 +74,10 @@ def filter_options(function: F) -> F:
 @click.group(epilog=EPILOG)
 def store() -> None:
     """Look into the event log: verify, stats, cat, tail, convert, prune, repair."""
+
+
+store.add_command(keys)
+store.add_command(migrate)
 
 
 @store.command(cls=Command)

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from common.events.market import Tick
-from gateway.feeds.base import TradeUpdate
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, QuoteUpdate
 from gateway.feeds.binance import LINE_BYTES_MAX, Ignored, Malformed, parse_line
 from gateway.feeds.capture_file import CaptureFile
 from gateway.importing.book_check import BookCheck
@@ -62,7 +62,7 @@ def import_capture(importer: Importer, path: Path, exchange: str, symbol: str | 
             importer.check_time(f"line {number}", update.local_timestamp_ns)
             if (reason := importer.publish(exchange, update)) is not None:
                 importer.refuse(f"line {number}", reason)
-            elif not isinstance(update, TradeUpdate):
+            elif isinstance(update, QuoteUpdate | DepthUpdate | DepthSnapshot):
                 check.take(update)
     finally:
         file.close()
