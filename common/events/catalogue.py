@@ -5,7 +5,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -158,17 +158,11 @@ def nested_types() -> list[type[msgspec.Struct]]:
         part
         for message_type in MESSAGE_TYPES
         for field in msgspec.structs.fields(message_type)
-        for part in _parts_of(field.type)
+        for bare in [field.type.__origin__ if hasattr(field.type, "__metadata__") else field.type]
+        for part in (bare, *getattr(bare, "__args__", ()))
         if isinstance(part, type) and issubclass(part, msgspec.Struct) and not issubclass(part, Message)
     }
     return sorted(found, key=lambda struct_type: struct_type.__name__)
-
-
-def _parts_of(field_type: Any) -> Iterator[Any]:
-    """A type and all that it is made of: the struct of an annotated list of structs, too."""
-    yield field_type
-    for part in getattr(field_type, "__args__", ()):
-        yield from _parts_of(part)
 
 
 def _paragraphs(documented: type) -> list[str]:
