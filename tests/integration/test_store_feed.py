@@ -1,7 +1,6 @@
 """A gateway that feeds from an event log, as a process that another one steers."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +13,13 @@ import pytest
 from support.eventually import eventually
 from support.message_builders import make_tick
 from support.pipeline import make_config
-from support.replay_builders import LOG_NS, write_frames
+from support.replay_builders import LOG_NS, write_log
 
 from common.clock import NS_PER_S
 from common.store.times import format_time_ns
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
-COMMAND = (sys.executable, "-m", "support.replay_process")
+COMMAND = (sys.executable, "-m", "common")
 HOUR_NS = 3_600 * NS_PER_S
 
 pytestmark = pytest.mark.processes
@@ -32,7 +30,7 @@ def run_dir() -> Iterator[Path]:
     """A run directory with a short path, and in it a log of ten ticks an hour apart."""
     directory = Path(tempfile.mkdtemp(prefix="tp-", dir="/tmp"))  # as of support.pipeline
     ticks = [make_tick(number + 1, timestamp_ns=LOG_NS + number * HOUR_NS, bid=100.0 + number) for number in range(10)]
-    write_frames(directory / "log", ticks)
+    write_log(directory / "log", ticks)
     (directory / "config.json").write_text(json.dumps(make_config()))
     yield directory
     shutil.rmtree(directory)
@@ -47,7 +45,7 @@ def control(run_dir: Path, *arguments: str) -> dict[str, Any]:
     """`tickpulse replay-control ... --json`."""
     done = subprocess.run(
         (*COMMAND, "replay-control", *arguments, "--json", *arguments_of(run_dir)),
-        env=ENVIRONMENT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
@@ -59,8 +57,8 @@ def control(run_dir: Path, *arguments: str) -> dict[str, Any]:
 def test_running_gateway_is_paused_stepped_moved_and_let_go(run_dir: Path) -> None:
     """Ticks leave exactly as it is told; its report says that it is a replay, and when it has ended."""
     gateway = subprocess.Popen(
-        (*COMMAND, "gateway", "--feed", "store", "--store", f"small:{run_dir / 'log'}", *arguments_of(run_dir)),
-        env=ENVIRONMENT,
+        (*COMMAND, "gateway", "--feed", "store", "--store", f"jsonl:{run_dir / 'log'}", *arguments_of(run_dir)),
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.feed_builders import FOREVER_NS, START_NS, drain, make_store_feed
 from support.gateway_builders import NOW_NS, Broadcast, make_quote, make_trade, ticks_of
 from support.message_builders import make_ticks
-from support.replay_builders import write_frames
+from support.replay_builders import damage_record, write_log
 
 from common.clock import NS_PER_MS
 from common.errors import ConfigError
@@ -48,7 +48,7 @@ def broadcast(live: list[list[Update]], *, batch_ticks_max: int = 512) -> list[M
 
 def play(path: Path, messages: list[Message], read_max: int = 1_000, **config: Any) -> list[Message]:
     """What a gateway publishes that feeds from a log of these messages."""
-    feed = make_store_feed(write_frames(path, messages), speed=0.0, **config)
+    feed = make_store_feed(write_log(path, messages), speed=0.0, **config)
     feed.start(START_NS)
     gateway = Broadcast()
     while group := feed.read(START_NS, read_max):
@@ -132,7 +132,7 @@ def test_only_the_exchange_and_the_range_that_are_asked_for_are_played(tmp_path:
     ("config", "what"),
     [
         ({"address": ""}, "set gateway.store.address"),
-        ({"address": "small:/nowhere/log:x", "from_time": "soon"}, "ISO 8601"),
+        ({"address": "jsonl:/nowhere/log:x", "from_time": "soon"}, "ISO 8601"),
         ({"from_time": "2024-01-02", "to_time": "2024-01-01"}, "expected from <= to"),
         ({"exchange": "kraken"}, "expected ticks or trades of exchange 'kraken'"),
         ({"from_time": "2031-01-01"}, "in the range, was none; it has"),
@@ -141,7 +141,7 @@ def test_only_the_exchange_and_the_range_that_are_asked_for_are_played(tmp_path:
 )
 def test_feed_that_cannot_play_says_why(tmp_path: Path, config: dict[str, Any], what: str) -> None:
     """With what to change, before anything is broadcast."""
-    path = write_frames(tmp_path / "log", broadcast([[make_quote()]]))
+    path = write_log(tmp_path / "log", broadcast([[make_quote()]]))
 
     with pytest.raises(ConfigError, match=what):
         make_store_feed(path, **config).start(START_NS)
@@ -149,8 +149,8 @@ def test_feed_that_cannot_play_says_why(tmp_path: Path, config: dict[str, Any], 
 
 def test_damage_ends_the_feed_after_what_came_before(tmp_path: Path) -> None:
     """Counted, and told when it ends."""
-    path = write_frames(tmp_path / "log", broadcast([[make_quote()], [make_quote(bid=98.0)]]))
-    path.write_bytes(path.read_bytes() + (7).to_bytes(4, "big") + b"damaged")
+    path = write_log(tmp_path / "log", broadcast([[make_quote(float(bid))] for bid in (1, 2, 3)]))
+    damage_record(path, 3)
     feed = make_store_feed(path)
     feed.start(START_NS)
 
@@ -159,12 +159,12 @@ def test_damage_ends_the_feed_after_what_came_before(tmp_path: Path) -> None:
     assert len(played) == 2
     assert feed.next_due_ns() is None
     assert feed.counters()["feed_truncated"] == 1
-    assert "line 3" in str(feed.damage)
+    assert "record 3" in str(feed.damage)
 
 
 def test_group_of_ticks_that_is_no_group_is_a_damage(tmp_path: Path) -> None:
     """Its record is named."""
-    path = write_frames(
+    path = write_log(
         tmp_path / "log", [*broadcast([[make_quote()]]), make_ticks(5, 3, timestamp_ns=NOW_NS + 9, data=b"1")]
     )
     feed = make_store_feed(path)
@@ -183,7 +183,7 @@ def tell(feed: StoreFeed, now_ns: int, action: ReplayAction, **values: Any) -> N
 def test_feed_is_paused_stepped_moved_and_sped_up_while_it_runs(tmp_path: Path) -> None:
     """A paused feed has not ended: its next update is due in a far future."""
     recorded = broadcast([[make_quote(float(number))] for number in range(1, 6)])
-    feed = make_store_feed(write_frames(tmp_path / "log", recorded))
+    feed = make_store_feed(write_log(tmp_path / "log", recorded))
     feed.start(START_NS)
     feed.read(START_NS, 10)
 
@@ -208,7 +208,7 @@ def test_feed_is_paused_stepped_moved_and_sped_up_while_it_runs(tmp_path: Path) 
 def test_lonely_trade_is_an_update_of_its_own(tmp_path: Path) -> None:
     """And is counted, because a gateway's log has none."""
     (trade, *_) = broadcast([[make_trade()]])
-    feed = make_store_feed(write_frames(tmp_path / "log", [trade]))
+    feed = make_store_feed(write_log(tmp_path / "log", [trade]))
     feed.start(START_NS)
 
     (update,) = feed.read(START_NS, 10)
