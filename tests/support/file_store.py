@@ -59,6 +59,6 @@ def read_frames(content: bytes) -> Iterator[tuple[int, int, bytes]]:
         place += HEAD.size + length
 
 
-def open_store(path: Path, _config: StoreConfig, _is_writer: bool) -> FileStore:  # noqa: FBT001  # as each format has it
+def open_store(path: Path, _config: StoreConfig, _is_writer: bool) -> FileStore:  # as each format has it
     """Open it as `common.store.address` does."""
     return FileStore(path)
