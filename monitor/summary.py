@@ -116,7 +116,7 @@ def _unrecorded(summary: View) -> dict[str, bool]:
     if not recorded["gaps_without_end"]:
         expected["tick"] = summary["ticks_published"] - recorded["lost_tick"]
     return {
-        f"the event log has {recorded[name]} of {count} {name.replace('_', ' ')}s": recorded[name] < count
+        f"the event log has {recorded[name]} of {count} {name}": recorded[name] < count
         for name, count in expected.items()
     }
 

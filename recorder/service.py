@@ -221,16 +221,18 @@ class RecorderService:
     def _make_job(self) -> Job | None:
         now_ns = self._clock.now_ns()
         item = self._buffer.take()
-        if item is None:
-            recorded_ns, messages = now_ns, self._look_into_history(now_ns)
-            gaps = [message for message in messages if isinstance(message, GapFound)]
-        else:
-            recorded_ns, messages = item.recorded_ns, self._intake.read(item)
-            gaps = self._intake.gaps
+        messages: list[Message] = []
+        gaps: list[GapFound] = []
+        if item is not None:
+            messages, gaps = self._intake.read(item), self._intake.gaps
+        if not len(self._buffer):
+            filled = self._look_into_history(now_ns)
+            messages += filled
+            gaps += [message for message in filled if isinstance(message, GapFound)]
         for gap in gaps:
             self._gaps.publish(gap)
         frames, self._frames[:] = [*self._frames], []
-        return Job(messages, recorded_ns, frames) if messages else None
+        return Job(messages, now_ns if item is None else item.recorded_ns, frames) if messages else None
 
     def _look_into_history(self, now_ns: int) -> Sequence[Message]:
         try:

@@ -257,6 +257,7 @@ def _config(directory: Path, rate: float, tick_count: int) -> dict[str, Any]:
         "run": {"directory": str(directory), "report_interval_ms": 50},
         "gateway": {"synthetic": {"rate": rate}},
         "executor": {"request_timeout_ms": 300, "retry_pause_ms": 50, "retry_pause_ms_max": 200, "held_ms_max": 1_500},
+        "recorder": {"nice": 0},
         "instruments": instruments,
         "strategy": dict.fromkeys(STRATEGIES, strategy),
     }

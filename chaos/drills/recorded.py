@@ -21,6 +21,9 @@ NAME = "recorder"
 RATE = 5_000.0  # ticks/s of the market
 LIFE_MS_MAX = 700  # a life ends after a random time up to this
 RECORDING_S_MAX = 20.0
+TICKS_PER_SIGNAL = 100
+# Each life folds the whole journal first, and most lives of a drill end before they have.
+HISTORY_S_MAX = 120.0
 FACTS_PER_READ = 500
 Stream = tuple[str, str, int]
 
@@ -38,7 +41,7 @@ def run_kills(count: int, random: Random, tell: Callable[[Kill], object]) -> lis
     Raises:
         FatalError: The pipeline cannot be brought to its end.
     """
-    with Host(rate=RATE) as host:
+    with Host(rate=RATE, tick_count=TICKS_PER_SIGNAL) as host:
         for name in (NAME, *NAMES):
             host.start(name)
         host.wait_ready()
@@ -59,6 +62,11 @@ def run_kills(count: int, random: Random, tell: Callable[[Kill], object]) -> lis
             _wait_recording(host, acknowledged_id)
             tell(Kill(acknowledged_id, (SystemClock.monotonic_ns() - began_ns) / NS_PER_MS))
         codes = host.stop_all()
+        if not host.wait(lambda: host.counter(NAME, "history_behind") == 0, HISTORY_S_MAX):
+            behind = host.counter(NAME, "history_behind")
+            faults.append(
+                f"history: expected all of it to be compared within {HISTORY_S_MAX:g} s, {behind} facts behind"
+            )
         host.send(NAME, signal.SIGTERM)
         if codes or not host.wait_end(NAME, STOP_S_MAX) or host.exit_code(NAME):
             raise FatalError(f"drill: expected an orderly end, exit codes {codes}, {NAME} {host.exit_code(NAME)}")
