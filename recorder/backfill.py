@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import msgspec
 
 from common.clock import NS_PER_S
+from common.errors import WireError
 from common.events import risk, trading
 from common.events.base import Message
 from common.events.registry import MESSAGE_TYPES, AnyMessage
 from common.events.system import GapFound
 from common.events.venue import ExecutionReported
-from common.wire.codec import encode_body
+from common.wire.codec import decode_body, encode_body
 from recorder.streams import GapReason
 
 INSTRUCTIONS = frozenset({trading.Signal, trading.CancelRequested, trading.AmendRequested})
@@ -93,6 +94,14 @@ def instructions_and_reports(fact: Fact) -> list[Message]:
     return [] if body is None else [msgspec.convert(body, AnyMessage)]
 
 
+def _is_readable(message: Message) -> bool:
+    try:
+        decode_body(encode_body(message))
+    except WireError:
+        return False
+    return True
+
+
 class Backfill:
     """Compares what was recorded with what the history tells, each once."""
 
@@ -100,6 +109,7 @@ class Backfill:
         self.backfilled = 0
         self.instructions = 0
         self.late = 0
+        self.unreadable = 0
         self.unmatched: dict[bytes, list[int]] = {}  # how often, and when last, ns UTC; oldest first
         self.filled: dict[bytes, None] = {}
         self.open_gaps: list[OpenGap] = []
@@ -142,7 +152,9 @@ class Backfill:
         for message in (*instructions_and_reports(fact), *fact.events):
             if type(message) not in ORDER_CRITICAL or self._match(digest_of(message)):
                 continue
-            if type(message) in INSTRUCTIONS:
+            if not _is_readable(message):
+                self.unreadable += 1  # no wire would carry it, and no log could be read with it
+            elif type(message) in INSTRUCTIONS:
                 self.instructions += 1  # no channel that one could listen to carries them
                 missing.append(message)
             else:

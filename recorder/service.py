@@ -57,6 +57,7 @@ class RecorderService:
         self._is_flushing = False
         self._is_refused = False
         self._is_standing_old = False
+        self._newest = ""
         self._retry_ns = 0
         self._next_flush_ns = 0
         self._heard_until_ns = 0
@@ -108,6 +109,7 @@ class RecorderService:
             "backfilled": backfill.backfilled,
             "instructions": backfill.instructions,
             "late": backfill.late,
+            "history_unreadable": backfill.unreadable,
             "history_seq": follower.seq,
             "history_behind": follower.behind,
             "history_faults": follower.faults,
@@ -262,6 +264,7 @@ class RecorderService:
 
     def _on_written(self, job: Job) -> None:
         self._is_standing_old = True
+        self._newest = job.messages[-1].event_id()
         self._counts["last_id"] = self._writer.last_id
         self._counts["recorded"] += len(job.messages)
         self._totals.add(job.messages)
@@ -280,13 +283,10 @@ class RecorderService:
     def _save_standing(self) -> None:
         """Keep where everything stands: nothing is under way, so it is exactly what the log holds."""
         self._is_standing_old = False
-        newest = self._store.tail(1)
-        if not newest:
-            return
         backfill = self._backfill
         standing = Standing(
-            last_id=newest[0].id,
-            newest=newest[0].message.event_id(),
+            last_id=self._writer.last_id,
+            newest=self._newest,
             positions=self._intake.numbers.positions(),
             history_seq=self._follower.seq,
             history_ns=self._follower.timestamp_ns,

@@ -174,8 +174,11 @@ class Numbers:
             self._begin_life(channel, source, epoch)
         if self.newest.get(topic) is not stream:
             self.newest[topic] = stream
-            # Those that only the log tells of have no channel: they end when their topic goes on.
-            self._close(old for old in self._by_topic[topic] if old.source == source and old.epoch < epoch)
+            # Those that only the log tells of have no channel: they end when their topic goes on, which tells it.
+            before = [old for old in self._by_topic[topic] if old.source == source and old.epoch < epoch]
+            for old in before:
+                old.channel = old.channel or channel
+            self._close(before)
         return stream
 
     def _open(self, channel: str, key: Key) -> Stream:

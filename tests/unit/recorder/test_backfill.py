@@ -64,6 +64,14 @@ def test_what_is_missing_is_filled_in_under_the_number_of_its_fact() -> None:
     assert backfill.backfilled == 1
 
 
+def test_event_that_no_wire_would_carry_is_counted_and_left_out() -> None:
+    """Its owner made it without a check; a log that holds it could not be read."""
+    backfill = Backfill()
+
+    assert backfill.judge(make_fact(1, make_filled(signal_id="no id" * 100)), NOW_NS) == []
+    assert (backfill.unreadable, backfill.backfilled) == (1, 0)
+
+
 def test_two_facts_with_equal_events_need_two_records() -> None:
     """Each record stands for one."""
     backfill = Backfill()

@@ -96,7 +96,10 @@ def test_position_that_only_the_log_tells_of_ends_when_its_topic_goes_on() -> No
     """A record does not say on which channel it came."""
     intake = make_intake(Position("", TOPIC, "gateway", EPOCH, 10))
 
-    assert outline(intake.read(batch(ticks(1, epoch=EPOCH + 1)))) == [(11, None, "RECORDER_DOWN"), 1]
+    found = intake.read(batch(ticks(1, epoch=EPOCH + 1)))
+
+    assert outline(found) == [(11, None, "RECORDER_DOWN"), 1]
+    assert codec.decode(codec.encode(found[0])) == found[0]  # with the channel on which its topic went on
 
 
 def test_publisher_that_is_restarted_while_we_listen_has_ended_where_we_heard_it_last() -> None:
