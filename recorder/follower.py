@@ -1,5 +1,6 @@
 """Reads on in the executor's history, and finds what the log lacks of it."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
@@ -80,11 +81,10 @@ class Follower:
         self._backfill.forget(self.timestamp_ns if self.behind else read_until_ns - self._grace_ns)
         return missing
 
-    def last_seq(self, now_ns: int) -> int:
-        """Number of the newest fact there is."""
-        self._next_look_ns = now_ns
-        if not self._facts:
-            self._read(now_ns)
+    def last_seq(self) -> int:
+        """Number of the newest fact there is now; as of the last look where that cannot be read."""
+        with contextlib.suppress(FatalError):
+            self._last_seq = self._connect().last_seq()
         return self._last_seq
 
     def close(self) -> None:

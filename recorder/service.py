@@ -131,7 +131,7 @@ class RecorderService:
         if self._clock.monotonic_ns() - self._stop_ns < STOP_LISTEN_NS:
             return False
         if self._stop_seq is None:
-            self._stop_seq = self._follower.last_seq(self._clock.now_ns())
+            self._stop_seq = self._follower.last_seq()
         is_written = not (self._writer.is_busy or self._job or len(self._buffer) or self._is_standing_old)
         return is_written and (self._follower.seq >= self._stop_seq or self._follower.faults > 0)
 

@@ -2,9 +2,9 @@
 
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from chaos.drills.host import NAMES, STOP_S_MAX, Host
 from common.clock import NS_PER_MS, SystemClock
@@ -12,6 +12,7 @@ from common.errors import FatalError
 from common.events.base import Message
 from common.events.market import Ticks
 from common.events.system import GapFound
+from common.history import Recorded
 from common.store.address import open_store
 from common.store.contract import Store
 from executor.history import JournalHistory
@@ -26,6 +27,22 @@ TICKS_PER_SIGNAL = 100
 HISTORY_S_MAX = 120.0
 FACTS_PER_READ = 500
 Stream = tuple[str, str, int]
+
+
+class Facts(Protocol):
+    """A history, as far as it is compared."""
+
+    def last_seq(self) -> int:
+        """Number of the newest fact."""
+        ...
+
+    def read(self, after_seq: int, count_max: int) -> Sequence[Recorded]:
+        """Facts behind a number."""
+        ...
+
+    def close(self) -> None:
+        """Give the files back."""
+        ...
 
 
 class Kill(NamedTuple):
@@ -95,7 +112,7 @@ def audit_log(store: Store) -> Iterator[str]:
             next_seq = last_seq + 1
 
 
-def audit_facts(store: Store, history: JournalHistory) -> Iterator[str]:
+def audit_facts(store: Store, history: Facts) -> Iterator[str]:
     """Whatever the executor's journal tells stands in the log, once."""
     recorded = Counter(digest_of(each.message) for each in store.get_events() if type(each.message) in ORDER_CRITICAL)
     seq = 0
