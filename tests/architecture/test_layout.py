@@ -17,7 +17,7 @@ from common.config import load
 from common.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers")
+PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers", "recorder")
 ROOT_FILES = {
     ".gitignore",
     "ARCHITECTURE.md",
