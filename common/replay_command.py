@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.command import Command, load_config, run_options
@@ -17,12 +18,14 @@ from common.config import Config
 from common.errors import ExitCode, InvalidValueError, NotReadyError, WireError
 from common.events.base import DRAFT, Event, Message
 from common.events.system import ReplayAction, ReplayControlAnswered, ReplayControlRequested, ReplayState
+from common.replay_diff import NAMES, DiffOptions, diff_options, run_diff
 from common.replay_session import Handler, Outcome, Session, Watcher
 from common.sockets.control import ANSWER_MS_MAX, ask_once
 from common.sockets.factory import Sockets
 from common.store.address import open_store
 from common.store.config import StoreConfig
 from common.store.contract import Stats
+from common.store.of_run import address_of_run
 from common.store.replay.control import state_of
 from common.store.replay.functions import load_function
 from common.store.replay.keys import Keys, Terminal
@@ -34,6 +37,11 @@ from common.store.times import format_time_ns, parse_time_ns
 from common.wire import codec
 
 EPILOG = """\b
+--diff takes the tapes that the run's strategies kept: what each was given, in which order and when, and what it
+decided. They go through the same code and parameters, with the market of the event log, decision by decision; all
+lives of a strategy in order. Nothing is sent.
+
+\b
 Keys on a terminal: space pause and resume, n next event, + and - twice and half the speed, left and right 10 s,
 up and down 60 s, g TIME Enter go to a time, q end. Programs use `tickpulse replay-control`.
 
@@ -41,9 +49,9 @@ up and down 60 s, g TIME Enter go to a time, q end. Programs use `tickpulse repl
 Exit codes:
   0    played to the end, or ended with q or SIGTERM
   1    a part of the store is damaged or a transform failed: what came before it was played
-  2    an option is wrong
-  3    there is nothing in this range, or a handler raised
-  78   there is no such store, or another replay runs in this run directory
+  2    an option is wrong; with --diff: it cannot be told, there is no tape, or the log misses a message
+  3    there is nothing in this range, or a handler raised; with --diff: different
+  78   there is no such store or strategy, or another replay runs in this run directory
   130  interrupted
 """
 PROGRESS_NS = 200 * NS_PER_MS
@@ -71,8 +79,23 @@ SPEED = _Value("number", lambda text: Pacer(_number(text)).speed)
 FUNCTION = _Value("module:function", load_function)
 
 
-@click.command(cls=Command, epilog=EPILOG)
-@click.argument("address", metavar="ADDRESS")
+class _ReplayCommand(Command):
+    """Shows the options of --diff apart."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both groups."""
+        rows: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                rows[parameter.name in NAMES].append(record)
+        for title, group in (("Options", rows[False]), ("Compare decisions", rows[True])):
+            with formatter.section(title):
+                formatter.write_dl(group)
+
+
+@click.command(cls=_ReplayCommand, epilog=EPILOG)
+@click.argument("address", metavar="[ADDRESS]", required=False)
 @click.option("--from", "from_ns", type=TIME, help="Only from this time on; ISO 8601, UTC unless it says otherwise.")
 @click.option("--to", "to_ns", type=TIME, help="Only before this time.")
 @click.option(
@@ -87,20 +110,36 @@ FUNCTION = _Value("module:function", load_function)
 @click.option("--paused", is_flag=True, help="Begin paused.")
 @click.option("--print", "prints", is_flag=True, help="Print each event as a line of JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@diff_options
 @run_options
 def replay(
-    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, address: str, **options: Any
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    *,
+    address: str | None,
+    **options: Any,
 ) -> None:
     """Play a time range of an event log again, to handlers in this process.
 
-    Nothing leaves it: no order, no tick; the only socket takes the commands of `tickpulse replay-control`.
+    Nothing leaves it: no order, no tick; the only socket takes the commands of `tickpulse replay-control`. ADDRESS is
+    FORMAT:PATH or the path alone; without one it is the log of the run's recorder.
 
     \b
-    tickpulse replay jsonl:run/store --speed 10
+    tickpulse replay --speed 10
     tickpulse replay parquet:log --from 2024-08-09T14:30 --type trade --symbol BTC/USDT --speed 0 --print
     tickpulse replay sqlite:log.db --handler my_study:on_event --transform my_study:without_quotes
+    tickpulse replay --diff                                    would each strategy decide as it did?
+    tickpulse replay --diff --strategy momentum --param rising_ticks=4
     """
     config = load_config(config_path, run_dir, assignments)
+    address = address or address_of_run(config)
+    if address is None:
+        raise click.UsageError("expected an ADDRESS such as jsonl:PATH; this config names no store of a recorder")
+    _check_diff(click.get_current_context(), is_diff=options["is_diff"])
+    if options["is_diff"]:
+        names = DiffOptions.__struct_fields__
+        sys.exit(run_diff(config, address, DiffOptions(**{name: options[name] for name in names})))
     selection = _selection(options)
     directory = config.run_directory().create()
     with open_store(address, config.section("store", StoreConfig)) as store, Terminal() as terminal:
@@ -283,6 +322,18 @@ def _print_summary(outcome: Outcome) -> None:
         lines += [f"  {count:>12,}  {what}"] if count else []
     # On stderr, because stdout may be the events.
     click.echo("\n".join([*lines, *outcome.failures]), err=True)
+
+
+def _check_diff(context: click.Context, *, is_diff: bool) -> None:
+    """Let nobody believe that an option counted which did not."""
+    for parameter in context.command.get_params(context):
+        name = parameter.name or ""
+        if (
+            name not in {"address", "as_json", "config_path", "run_dir", "assignments"}
+            and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            and (name in NAMES) is not is_diff
+        ):
+            raise click.UsageError(f"{parameter.opts[0]} {'does not go' if is_diff else 'goes only'} with --diff")
 
 
 def _selection(options: dict[str, Any]) -> Selection:
