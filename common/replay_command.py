@@ -1,6 +1,7 @@
 """`tickpulse replay` and `tickpulse replay-control`: play a part of the event log again, and steer that."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -18,8 +19,9 @@ from common.config import Config
 from common.errors import ExitCode, InvalidValueError, NotReadyError, WireError
 from common.events.base import DRAFT, Event, Message
 from common.events.system import ReplayAction, ReplayControlAnswered, ReplayControlRequested, ReplayState
+from common.replay_delivery import Handler, Outcome
 from common.replay_diff import NAMES, DiffOptions, diff_options, run_diff
-from common.replay_session import Handler, Outcome, Session, Watcher
+from common.replay_session import Session, Watcher
 from common.sockets.control import ANSWER_MS_MAX, ask_once
 from common.sockets.factory import Sockets
 from common.store.address import open_store
@@ -54,6 +56,7 @@ Exit codes:
   78   there is no such store or strategy, or another replay runs in this run directory
   130  interrupted
 """
+COLLECT_EVERY = 100_000  # new objects; the default is 700
 PROGRESS_NS = 200 * NS_PER_MS
 
 
@@ -106,6 +109,9 @@ class _ReplayCommand(Command):
 @click.option("--symbol", metavar="SYMBOL", help="Only of this symbol, such as BTC/USDT.")
 @click.option("--transform", "transforms", type=FUNCTION, multiple=True, help="Changes each message; may be repeated.")
 @click.option("--handler", "handlers", type=FUNCTION, multiple=True, help="Called with each event; may be repeated.")
+@click.option(
+    "--bus", "uses_bus", is_flag=True, help="Over the event bus: each event id once, with its limits of time."
+)
 @click.option("--stop-on-error", is_flag=True, help="End at the first event that a handler raises at.")
 @click.option("--paused", is_flag=True, help="Begin paused.")
 @click.option("--print", "prints", is_flag=True, help="Print each event as a line of JSON.")
@@ -272,9 +278,14 @@ def _play(
         handlers["--print"] = _print_event
     keys = Keys(player)
     watchers: list[Watcher] = []
-    session = Session(player, handlers, watchers=watchers, stops_on_error=options["stop_on_error"])
+    session = Session(
+        player, handlers, watchers=watchers, stops_on_error=options["stop_on_error"], uses_bus=options["uses_bus"]
+    )
     progress = Progress(player, stats, keys if terminal.is_used else None, sys.stderr)
     watchers += [_Ears(terminal, keys, server, session.stop), progress]
+
+    # A record is a tuple, and a million of them in a second would have the collector look at all there is for nothing.
+    gc.set_threshold(COLLECT_EVERY)
 
     async def run() -> Outcome:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.stop)
@@ -312,9 +323,12 @@ def _describe(stats: Stats) -> str:
 def _print_summary(outcome: Outcome) -> None:
     rate = outcome.played / outcome.elapsed_s if outcome.elapsed_s else 0
     lines = [f"{outcome.played:,} events in {outcome.elapsed_s:,.3f} s, {rate:,.0f}/s"]
+    late = outcome.late_us
+    if late["max"] is not None:
+        lines[0] += f"; late by {late['p50']:,.0f} µs in the middle, p99 {late['p99']:,.0f}, at most {late['max']:,.0f}"
     lines += [f"  {count:>12,}  {name}" for name, count in outcome.events.items()]
     for count, what in (
-        (outcome.not_events, "commands, queries and replies, which a bus does not carry"),
+        (outcome.not_events, "commands, queries and replies, which handlers do not get"),
         (outcome.repeats, "repeats, delivered once"),
         (outcome.clock_went_back, "events older than one before them, played at once"),
         (outcome.failed, "calls of handlers that raised"),
