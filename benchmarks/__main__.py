@@ -247,7 +247,7 @@ def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
 )
 @json_option
 def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_path: Path | None) -> None:
-    """Events/s of the event log: appended, read again, and found.
+    """Events/s of the event log: appended, read again, replayed, and found.
 
     Each format takes the same ticks, one message each, in batches of 1,000. A batch counts when it is safe against the
     death of the process; the close at the end is in the time. A query asks for ten seconds of one symbol.

@@ -6,14 +6,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.feed_builders import FOREVER_NS, START_NS, drain, make_store_feed
-from support.gateway_builders import NOW_NS, Broadcast, make_quote, make_trade, ticks_of
+from support.gateway_builders import (
+    NOW_NS,
+    Broadcast,
+    make_depth_snapshot,
+    make_depth_update,
+    make_quote,
+    make_trade,
+    ticks_of,
+)
 from support.message_builders import make_ticks
 from support.replay_builders import damage_record, write_log
 
 from common.clock import NS_PER_MS
 from common.errors import ConfigError
 from common.events.base import DRAFT, Message
-from common.events.market import Tick, Trade
+from common.events.market import BookDelta, BookSnapshot, Tick, Trade
 from common.events.system import ReplayAction, ReplayControlRequested
 from common.store.replay.control import obey
 from gateway.feeds.base import TickUpdate, TradeUpdate, Update
@@ -67,6 +75,12 @@ def trades_of(messages: list[Message], symbol: str) -> list[tuple[Any, ...]]:
     """The same of its trades."""
     trades = [message for message in messages if isinstance(message, Trade) and message.symbol == symbol]
     return [(*msgspec.structs.astuple(trade)[7:],) for trade in trades]
+
+
+def books_of(messages: list[Message]) -> list[tuple[Any, ...]]:
+    """Everything of the books but their number and the time at which they were made."""
+    books = [message for message in messages if isinstance(message, BookSnapshot | BookDelta)]
+    return [(type(book), *msgspec.structs.astuple(book)[4:]) for book in books]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -134,7 +148,7 @@ def test_only_the_exchange_and_the_range_that_are_asked_for_are_played(tmp_path:
         ({"address": ""}, "set gateway.store.address"),
         ({"address": "jsonl:/nowhere/log:x", "from_time": "soon"}, "ISO 8601"),
         ({"from_time": "2024-01-02", "to_time": "2024-01-01"}, "expected from <= to"),
-        ({"exchange": "kraken"}, "expected ticks or trades of exchange 'kraken'"),
+        ({"exchange": "kraken"}, "expected market data of exchange 'kraken'"),
         ({"from_time": "2031-01-01"}, "in the range, was none; it has"),
         ({"speed": 1e-12}, "expected 0 for as fast as possible"),
     ],
@@ -160,6 +174,36 @@ def test_damage_ends_the_feed_after_what_came_before(tmp_path: Path) -> None:
     assert feed.next_due_ns() is None
     assert feed.counters()["feed_truncated"] == 1
     assert "record 3" in str(feed.damage)
+
+
+books: st.SearchStrategy[Update] = st.one_of(
+    st.builds(lambda number: make_depth_update(first_update_id=number, last_update_id=number), st.integers(1, 99)),
+    st.builds(lambda number: make_depth_snapshot(update_id=number), st.integers(1, 99)),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(live=st.lists(st.lists(st.one_of(updates, books), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_order_books_are_played_whole_and_in_order(tmp_path: Path, live: list[list[Update]]) -> None:
+    """Each snapshot and delta once, among the trades where it was; nothing else changes by it."""
+    recorded = broadcast(live)
+
+    played = play(tmp_path / "log", recorded)
+
+    assert books_of(played) == books_of(recorded)
+    assert prices_of(played, "BTC/USDT") == prices_of(recorded, "BTC/USDT")
+    assert len(trades_of(played, "BTC/USDT")) == len(trades_of(recorded, "BTC/USDT"))
+
+
+def test_book_stays_behind_the_trade_in_front_of_it(tmp_path: Path) -> None:
+    """Also where the trade waits for its tick."""
+    recorded = broadcast([[make_depth_snapshot(), make_trade(), make_depth_update(), make_quote()]])
+
+    played = play(tmp_path / "log", recorded)
+
+    kinds = [message.kind for message in recorded if message.kind != "quote"]
+    assert [message.kind for message in played if message.kind != "quote"] == kinds
+    assert kinds[:3] == ["book_snapshot", "trade", "book_delta"]
 
 
 def test_group_of_ticks_that_is_no_group_is_a_damage(tmp_path: Path) -> None:
