@@ -9,7 +9,7 @@ from common.clock import NS_PER_US
 from common.errors import InvalidValueError
 
 LATENCY_US_MAX = 60_000_000
-Seed = Annotated[int, msgspec.Meta(ge=0, lt=1 << 64)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Span(msgspec.Struct, frozen=True):

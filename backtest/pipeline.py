@@ -21,8 +21,18 @@ from backtest.tape import GroupedTape, SingleTape, Tape
 from common.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from common.events.base import Message
 from common.events.risk import AlarmRaised
-from common.events.trading import AmendRequested, CancelRequested, Signal, StateRequested
+from common.events.trading import (
+    FINAL_STATUSES,
+    Acknowledgement,
+    AmendRequested,
+    CancelRequested,
+    OrderEvent,
+    Signal,
+    SignalAcknowledged,
+    StateRequested,
+)
 from common.events.venue import ExecutionReported, SubmitOrder
+from common.ids import make_client_order_id
 from common.wire.codec import encode_body
 from common.wire.publisher import Publisher
 from exchange.desk import OrderDesk
@@ -314,7 +324,7 @@ class Pipeline:
             if type(message) is Signal:
                 self.recording.on_signal(message, self._market.mid(message, self._seen_ns()))
             self._push(engine, message)
-        self._enter_turn()
+            self._enter_turn()
 
     def _push(self, engine: Engine, message: Message) -> None:
         self._digest.update(self._now_ns.to_bytes(8, "little"))
@@ -332,6 +342,10 @@ class Pipeline:
                 self._alarms.append(f"{event.code} {event.subject}: {event.detail}")
         elif getattr(event, "strategy", None) in self.engines:
             self._events.send(event, self._now_ns)
+            if isinstance(event, OrderEvent) and event.status in FINAL_STATUSES:
+                self.recording.on_end(event.client_order_id)
+            elif isinstance(event, SignalAcknowledged) and event.outcome is not Acknowledgement.ACCEPTED:
+                self.recording.on_end(make_client_order_id(event.signal_id))
 
     def _report(self, reports: list[ExecutionReported]) -> None:
         for report in reports:

@@ -125,14 +125,12 @@ class Recording:
     def on_execution(self, report: ExecutionReported) -> None:
         """The venue has filled or ended an order."""
         underway = self._underway.get(report.client_order_id)
-        if report.leaves_quantity == ZERO:
-            self._underway.pop(report.client_order_id, None)
         if underway is not None and report.execution_type is ExecutionType.TRADE and report.price is not None:
             self._on_trade(report, report.price, report.fee or ZERO, underway)
 
-    def on_refused(self, signal_id: str) -> None:
-        """Nothing will come of a signal."""
-        self._underway.pop(make_client_order_id(signal_id), None)
+    def on_end(self, client_order_id: str) -> None:
+        """Nothing more will come of an order."""
+        self._underway.pop(client_order_id, None)
 
     def _on_trade(self, report: ExecutionReported, price: Decimal, fee: Decimal, underway: _Underway) -> None:
         key = underway.strategy, (report.exchange, report.symbol)
@@ -157,9 +155,7 @@ class Recording:
         )
         self._on_position(key, before, after, report.timestamp_ns, number)
 
-    def _on_position(
-        self, key: tuple[str, Key], before: Position, after: Position, now_ns: int, number: int
-    ) -> None:
+    def _on_position(self, key: tuple[str, Key], before: Position, after: Position, now_ns: int, number: int) -> None:
         if not before.quantity:
             self._opened[key] = now_ns, EXACT.subtract(before.realised_pnl, before.fees)
         elif not after.quantity or (before.quantity > 0) != (after.quantity > 0):
@@ -194,6 +190,10 @@ class Recording:
     def mids(self, name: str) -> npt.NDArray[np.float64]:
         """Sampled mid prices of an instrument, NaN before its first: shape (samples,)."""
         return np.array(self._mids[name], dtype=np.float64)
+
+    def has_market(self, name: str) -> bool:
+        """Tell whether an instrument had a price."""
+        return any(not math.isnan(mid) for mid in self._mids[name])
 
     def last_mid(self, key: Key) -> float | None:
         """The newest sampled mid price."""

@@ -112,7 +112,7 @@ class SingleTape(Tape):
         self._keeps_groups = keeps_groups
         self.times: list[int] = []
         self._rows: list[Row] = []
-        self._lanes: dict[Key, list[int]] = {}
+        self._lanes: dict[Key, Sequence[int]] = {}
 
     def row(self, index: int) -> Row:
         return self._rows[index]
@@ -121,7 +121,7 @@ class SingleTape(Tape):
         return list(self._lanes)
 
     def _find(self, key: Key, last: int) -> int | None:
-        lane = self._lanes.get(key, [])
+        lane = self._lanes.get(key, ())
         place = bisect_right(lane, last - 1)
         return lane[place - 1] if place else None
 
@@ -133,7 +133,18 @@ class SingleTape(Tape):
             stamps = times if messages is rows else [message.timestamp_ns for message in messages]
             self._rows += rows
             self.times += times
+            self.ticks_loaded += len(rows) - sum(type(message) is Trade for message in part.messages)
             self._deliver(messages, stamps, np.array(stamps, dtype=np.int64))
+        self._lanes = self._make_lanes(part)
+
+    def _make_lanes(self, part: Slice | None) -> dict[Key, Sequence[int]]:
+        """The places of each instrument's ticks."""
+        if part is not None and len(part.arrays) == 1 and not part.messages:
+            entry = part.arrays[0].instrument
+            key = (entry.exchange, entry.symbol)
+            left = len(self._rows) - len(part.arrays[0].records)
+            if all(type(row) is Tick and (row.exchange, row.symbol) == key for row in self._rows[:left]):
+                return {key: range(len(self._rows))}
         lanes: dict[Key, list[int]] = {}
         for index, row in enumerate(self._rows):
             if type(row) is Tick:
@@ -141,9 +152,7 @@ class SingleTape(Tape):
                 if lane is None:
                     lane = lanes[row.exchange, row.symbol] = []
                 lane.append(index)
-        if part is not None:
-            self.ticks_loaded += sum(type(row) is Tick for row in rows)
-        self._lanes = lanes
+        return dict(lanes)
 
 
 class GroupedTape(Tape):
@@ -212,7 +221,11 @@ class GroupedTape(Tape):
             self.times, self._owners, self._records = self.times[order], self._owners[order], self._records[order]
 
     def _append_messages(
-        self, messages: Sequence[MarketMessage], times: list[Times], owners: list[Times], records: list[npt.NDArray[np.void]]
+        self,
+        messages: Sequence[MarketMessage],
+        times: list[Times],
+        owners: list[Times],
+        records: list[npt.NDArray[np.void]],
     ) -> None:
         for message in messages:
             if isinstance(message, Trade):
