@@ -7,8 +7,8 @@ Never: lets a decision meet a market older than its latency; opens a socket; giv
 
     source, tape      the market, from stores and arrays, and how far each reader of it is
     pipeline, market  the event loop; what venue and executor see of the market
-    latencies, agenda how long messages are under way, and what is due next      keeping   journals that forget what ended
-    recording         fills, round trips and samples      statistics, tally     what they amount to
-    sweep, comparing  many parameters over processes; a live session beside its backtest
-    report, plots     one HTML file
+    agenda        what is due next, and how long messages are under way      keeping   journals that forget what ended
+    recording         fills, round trips and samples      performance, result   what they amount to
+    sweep, comparing, live   many parameters over processes; a live session beside its backtest
+    report, plots, tables    one HTML file; what a terminal shows      planning, command   options and config
 """

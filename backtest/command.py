@@ -68,7 +68,7 @@ def backtest_options(function: F) -> F:
 @click.command(cls=Command)
 @backtest_options
 @run_options
-def backtest(  # noqa: PLR0917  # click calls it by name
+def backtest(
     *,
     reference: str,
     store: str,
@@ -95,7 +95,7 @@ def backtest(  # noqa: PLR0917  # click calls it by name
 
     \b
     tickpulse backtest --strategy momentum --store parquet:data --from 2026-01-01 --to 2026-02-01 --report momentum.html
-    tickpulse backtest --strategy my:Cross --store data.sqlite --sweep fast=1:10:1 --sweep slow=20,50,100 --csv cross.csv
+    tickpulse backtest --strategy my:Cross --store sqlite:day.db --sweep fast=1:10:1 --sweep slow=20,50 --csv cross.csv
     tickpulse backtest --strategy momentum --store jsonl:run/store --compare-run run
 
     Exit 0 when it ran through; 1 when the strategy raised or was halted, or the range is empty; 2 for wrong options;

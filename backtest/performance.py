@@ -96,7 +96,7 @@ DEFINITIONS = {
     "sharpe": "mean by deviation of the interval's returns, times the root of intervals a year; risk-free rate 0",
     "sortino": "the same by the deviation of returns below 0",
     "volatility": "deviation of the interval's returns, times the root of intervals a year",
-    "interval": "of the returns: the longest of day, hour and minute that the range has ten of; a minute, and no ratio, below",
+    "interval": "of the returns: the longest of day, hour, minute that the range has ten of; no ratio where none has",
     "turnover": "sum of price times quantity of all fills",
     "round_trips": "from flat to flat, or to the other side",
     "hit_rate": "share of round trips that gained after fees",
@@ -221,26 +221,25 @@ def make_days(recording: Recording, curve: Curve) -> list[Day]:
     sample_days = curve.times // NS_PER_DAY
     before = float(curve.equity[0]) if len(curve.equity) else 0.0
     values = values_of(recording, fills)
-    for day in np.unique(sample_days):
+    for day in np.union1d(sample_days, fill_days[: np.searchsorted(fill_days, sample_days[-1:].max(initial=0))]):
         equity = curve.equity[sample_days == day]
         is_last = day == sample_days[-1]
         is_own = (fill_days >= day) if is_last else (fill_days == day)
-        highest = np.maximum.accumulate(np.concatenate([[before], equity]))
+        path = np.concatenate([[before], equity])
+        drawdown = path / np.maximum.accumulate(path) - 1
         days.append(
             Day(
                 date=str(np.datetime64(int(day), "D")),
-                profit=float(equity[-1] - before),
-                return_share=float(equity[-1] / before - 1) if before > 0 else math.nan,
-                drawdown_max=float((np.concatenate([[before], equity]) / highest - 1).min())
-                if before > 0
-                else math.nan,
+                profit=float(path[-1] - before),
+                return_share=float(path[-1] / before - 1) if before > 0 else math.nan,
+                drawdown_max=float(drawdown.min()) if before > 0 else math.nan,
                 fees=float(fills["fee"][is_own].sum()),
                 turnover=float(values[is_own].sum()),
                 fills=int(is_own.sum()),
                 round_trips=int(((trip_days >= day) if is_last else (trip_days == day)).sum()),
             )
         )
-        before = float(equity[-1])
+        before = float(path[-1])
     return days
 
 

@@ -16,7 +16,6 @@ from common.errors import ConfigError, TickpulseError
 from common.events.market import Ticks
 from common.events.registry import type_name
 from common.ids import check_name
-from common.instruments import InstrumentTable
 from common.store.address import open_store
 from common.store.contract import Stats, Store
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection
@@ -93,13 +92,12 @@ def make_plan(wish: Wish) -> Plan:
     strategy_type = load_strategy(wish.strategy if ":" in wish.strategy else section.strategy or wish.strategy)
     parameters = load_parameters(strategy_type, section.parameters | wish.parameters)
     table = config.instruments()
-    instruments = select_instruments(table, section.instruments)
-    if not instruments:
+    if not select_instruments(table, section.instruments):
         known = ", ".join(entry.name for entry in table) or "none"
         patterns = ", ".join(section.instruments)
         raise ConfigError(f"strategy {name}: no instrument of the table matches {patterns}; known: {known}")
     return Plan(
-        instruments=InstrumentTable(instruments),
+        instruments=table,
         strategies={name: StrategyPlan(strategy_type=strategy_type, parameters=parameters, config=section)},
         executor=config.section("executor", ExecutorConfig),
         venue=config.section("exchange", ExchangeConfig).simulated,

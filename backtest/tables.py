@@ -1,6 +1,7 @@
 """A backtest and a sweep as people read them on a terminal."""
 
 import csv
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from backtest.result import Result
 from backtest.sweep import Combination
 from common.money import plain
-from common.tables import format_table
+from common.tables import Row, format_table
 
 SWEEP_FIELDS = (
     "net_profit",
@@ -95,7 +96,7 @@ def format_sweep(combinations: Sequence[Combination]) -> str:
     rows = [sweep_row(each) for each in combinations]
     names = list(combinations[0].parameters) if combinations else []
     columns = [*names, *SWEEP_FIELDS, *(["error"] if any(row["error"] for row in rows) else [])]
-    return format_table([(name, lambda row, name=name: _cell(name, row[name])) for name in columns], rows)
+    return format_table([(name, functools.partial(_shown, name)) for name in columns], rows)
 
 
 def sweep_row(combination: Combination) -> dict[str, Any]:
@@ -132,6 +133,10 @@ def percent(share: float) -> str:
 def number(value: float) -> str:
     """Four digits; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:,.4g}"
+
+
+def _shown(name: str, row: Row) -> str | None:
+    return _cell(name, row[name])
 
 
 def _cell(name: str, value: Any) -> str | None:

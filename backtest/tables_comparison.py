@@ -22,10 +22,8 @@ def comparison_rows(given: Comparison) -> list[Row]:
 
 def explain(given: Comparison) -> list[str]:
     """Where the difference comes from, in sentences."""
-    lines = [
-        f"{given.pairs:,} of {given.live.orders:,} live orders have a counterpart: same instrument and side, "
-        "decided within a second."
-    ]
+    paired = f"{given.pairs:,} of {given.live.orders:,} live orders have a counterpart"
+    lines = [f"{paired}: same instrument and side, decided within a second."]
     if given.decision_apart_ms is not None and given.price_difference_bps is not None:
         when = "later" if given.decision_apart_ms > 0 else "earlier"
         worse = "worse" if given.price_difference_bps > 0 else "better"

@@ -6,6 +6,7 @@ a latency later.
 """
 
 import abc
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.agenda import Draws
-from backtest.source import MarketMessage, Slice, Source, TickArray
+from backtest.source import MarketMessage, Slice, Source
 from common.clock import NS_PER_MS
 from common.events.market import TICK_DTYPE, TICKS_PER_BATCH_MAX, Tick, Ticks, Trade
 from common.events.packing import pack_tick, unpack_ticks
@@ -33,7 +34,7 @@ class Tape(abc.ABC):
         self._market = market
         self._last_arrival_ns = 0
         self._before: dict[Key, Tick] = {}  # newest of what was dropped
-        self.times: Sequence[int] = []  # of rows: when each was there to see
+        self.times: Sequence[int] | Times = []  # of rows: when each was there to see
         self.deliveries: list[MarketMessage] = []
         self.arrivals: list[int] = []  # of deliveries: when strategies have them
         self.stamps: list[int] = []  # of deliveries: when the newest tick in each was there to see
@@ -267,7 +268,7 @@ class GroupedTape(Tape):
         times, records = self.times[places], self._records[places]
         intervals = times // self._group_ns
         cuts = [0, *(np.flatnonzero(np.diff(intervals)) + 1).tolist(), len(places)]
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in itertools.pairwise(cuts):
             due_ns = (int(intervals[begin]) + 1) * self._group_ns
             for start in range(begin, end, TICKS_PER_BATCH_MAX):
                 stop = min(end, start + TICKS_PER_BATCH_MAX)
