@@ -1,6 +1,7 @@
 """The command: options into a wish, and what came of it onto the terminal and into files."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,8 @@ def _sweep(
     report_path: Path | None,
 ) -> None:
     combinations = combine([parse_axis(axis) for axis in axes])
+    # SIGTERM ends it like Ctrl-C, so that no worker is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     done: list[Combination] = []
     with ProgressLine() as progress:
         for each in run_sweep(wish, combinations, jobs):

@@ -31,8 +31,9 @@ def explain(given: Comparison) -> list[str]:
             f"Of these, live decided {abs(given.decision_apart_ms):.3f} ms {when} (median), "
             f"and filled {abs(given.price_difference_bps):.4g} bps {worse} (mean)."
         )
+    more = "less" if given.profit_difference < 0 else "more"
     lines.append(
-        f"Live made {money(given.profit_difference)} more than the backtest: {money(given.by_price)} by prices, "
+        f"Live made {money(abs(given.profit_difference))} {more} than the backtest: {money(given.by_price)} by prices, "
         f"{money(given.by_quantity)} by quantities, {money(given.by_fees)} by fees, "
         f"{money(given.by_only_live)} by orders that only live has, "
         f"{money(given.by_only_backtest)} by those that only the backtest has."
