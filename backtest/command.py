@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def backtest(
     Exit 0 when it ran through; 1 when the strategy raised or was halted, or the range is empty; 2 for wrong options;
     78 for an unknown strategy, parameter or store; 130 when interrupted.
     """
+    require_libraries()
     config = load_config(config_path, run_dir, assignments)
     assume(config, assumed)
     wish = Wish(
@@ -176,6 +178,17 @@ def _sweep(
         named = " ".join(f"{name}={value}" for name, value in each.parameters.items())
         click.echo(f"failed: {named}: {each.error}", err=True)
     sys.exit(ExitCode.FAULT if failed else ExitCode.OK)
+
+
+def require_libraries() -> None:
+    """Find out before minutes of running what its end would fail for.
+
+    Raises:
+        ConfigError: A library of the extra `backtest` is missing.
+    """
+    for name in ("empyrical", "plotly"):
+        if find_spec(name) is None:
+            raise ConfigError(f"backtest needs {name}; install it with `pip install tickpulse[backtest]`")
 
 
 def assume(config: Config, assumed: dict[str, Any]) -> None:

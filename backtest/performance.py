@@ -9,7 +9,6 @@ import warnings
 from decimal import Decimal
 from typing import Any
 
-import empyrical
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -208,6 +207,8 @@ def ratio(name: str, returns: Floats, a_year: float) -> float:
     """A ratio of empyrical's, NaN where the returns are too few or never differ."""
     if len(returns) < RETURNS_MIN or np.ptp(returns) == 0:
         return math.nan
+    import empyrical  # noqa: PLC0415  # it brings pandas: a second, which `--help` need not wait for
+
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         value = float(getattr(empyrical, name)(returns, annualization=a_year))

@@ -126,6 +126,15 @@ def test_strategy_without_an_instrument_in_the_table_is_refused(config: Path) ->
     assert "matches binance.*; known: simulated.BTC/USDT" in result.output
 
 
+def test_missing_library_is_named_before_anything_is_run(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what installs it."""
+    monkeypatch.setattr("backtest.command.find_spec", lambda _: None)
+    result = call(config)
+
+    assert result.exit_code == 78
+    assert "pip install tickpulse[backtest]" in result.output
+
+
 def test_failed_combination_is_named_at_the_end(config: Path) -> None:
     """The others have their rows."""
     result = call(config, "--sweep", "every=50,never", "--jobs", "1")
