@@ -26,11 +26,11 @@ class Span(msgspec.Struct, frozen=True):
 class LatenciesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """µs for each hop, as a number or `50..300`. What the venue itself takes is in `[exchange.simulated]`."""
 
-    market: float | str = 100  # gateway to strategies; one hop over a Unix socket, decoding included
-    signal: float | str = 100  # strategy to executor
-    order: float | str = 100  # executor to exchange
-    answer: float | str = 100  # exchange to executor: answers and executions
-    event: float | str = 100  # executor to strategies
+    market: float | str = 100.0  # gateway to strategies; one hop over a Unix socket, decoding included
+    signal: float | str = 100.0  # strategy to executor
+    order: float | str = 100.0  # executor to exchange
+    answer: float | str = 100.0  # exchange to executor: answers and executions
+    event: float | str = 100.0  # executor to strategies
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
