@@ -65,7 +65,7 @@ def run_backtest(
     """Run and measure; `data` says where the market came from."""
     begun_ns = clock.monotonic_ns()
     pipeline = Pipeline(plan, source, on_progress)
-    with _few_collections():
+    with few_collections():
         outcome = pipeline.run()
     elapsed_s = (clock.monotonic_ns() - begun_ns) / NS_PER_S
     statistics, curve = measure(pipeline.recording, plan.backtest.starting_equity)
@@ -100,7 +100,7 @@ def _assumptions(plan: Plan) -> Assumptions:
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
+def few_collections() -> Iterator[None]:
     """Ticks by the million refer to nothing, and looking at them for cycles takes a third of the time."""
     thresholds = gc.get_threshold()
     gc.set_threshold(1_000_000, 50, 1_000)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.config import BacktestConfig
+from backtest.pipeline import Pipeline
 from backtest.plan import Plan, StrategyPlan
-from backtest.result import run_backtest
+from backtest.result import few_collections
 from backtest.source import ArraySource
 from benchmarks.backtest_peer import PEER, PeerRun, measure_peer
 from benchmarks.machine import Machine, describe_machine
@@ -144,14 +145,16 @@ def measure(side: str, count: int) -> PeerRun:
         sample_ns=60 * NS_PER_S,
     )
     source = ArraySource({INSTRUMENT.name: (INSTRUMENT, make_chunks(count))})
-    used_s = processor_s()
-    finished = run_backtest(plan, source, SystemClock(), data="generated")
-    counters = finished.result.outcome.counters
+    pipeline = Pipeline(plan, source)
+    used_s, begun_ns = processor_s(), SystemClock.monotonic_ns()
+    with few_collections():
+        counters = pipeline.run().counters
+    elapsed_ns = SystemClock.monotonic_ns() - begun_ns
     return PeerRun(
         ticks=counters["strategy.bench"]["ticks_received"],
         orders=counters["executor"]["orders_accepted"],
         fills=counters["executor"]["fills"],
-        elapsed_s=finished.result.elapsed_s,
+        elapsed_s=elapsed_ns / NS_PER_S,
         processor_s=processor_s() - used_s,
     )
 
