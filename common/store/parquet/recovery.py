@@ -1,0 +1,80 @@
+"""What a writer does before it goes on: clears what a crash left half done, and finds where the chain stands."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from common.store.contract import StoreDamagedError
+from common.store.parquet.files import digest_of, leftovers, remove
+from common.store.parquet.manifest import VERSION, Began, FileEntry, Manifest, Removed
+from common.store.parquet.wal import check_links, read_batches, wal_files
+
+QUARANTINE = "quarantine"
+
+
+class Position(NamedTuple):
+    """Where a log goes on, and the write-ahead files that are not converted yet."""
+
+    last_id: int
+    digest: bytes
+    pending: list[Path]
+
+
+def recover(root: Path, manifest: Manifest) -> Position:
+    """Make a store fit for a writer.
+
+    Raises:
+        StoreDamagedError: The write-ahead part was changed; `tickpulse store verify` tells more.
+        StoreConfigError: As of `Manifest.read`.
+    """
+    if not manifest.path.exists() or not manifest.path.stat().st_size:
+        manifest.append(Began(version=VERSION, store_id=uuid4().hex))
+    state = manifest.read()
+    if not state.links:  # killed while it wrote its first line
+        manifest.append(Began(version=VERSION, store_id=uuid4().hex))
+    for path in leftovers(root, len(state.links)):
+        path.unlink()
+    remove(root, state.replaced)
+    digest, last_id, pending = state.digest, state.last_id, []
+    for path in wal_files(root / "wal"):
+        content = path.read_bytes()
+        batches = list(read_batches(path, content, state.store_id))
+        _cut_torn_end(root, path, content, batches[-1].end if batches else 0)
+        if not batches or batches[-1].last_id <= state.last_id:
+            path.unlink()
+            continue
+        if batches[0].first_id <= last_id:
+            raise StoreDamagedError(f"{path}: expected records after {last_id}, was {batches[0].first_id}")
+        for batch in check_links(path, content, iter(batches), digest):
+            digest, last_id = batch.digest, batch.last_id
+        pending.append(path)
+    return Position(last_id, digest, pending)
+
+
+def _cut_torn_end(root: Path, path: Path, content: bytes, end: int) -> None:
+    """Cut what a crash left of a batch that was never acknowledged; it is kept, since nobody knows who asks."""
+    if end == len(content) or not end:
+        return
+    folder = root / QUARANTINE
+    folder.mkdir(exist_ok=True, mode=0o700)
+    (folder / f"{path.name}.{end}.torn").write_bytes(content[end:])
+    os.truncate(path, end)
+
+
+def quarantine(root: Path, manifest: Manifest, now_ns: int) -> list[FileEntry]:
+    """Move files that are not what was written aside, and say in the manifest that their records are gone."""
+    state = manifest.state
+    damaged = [entry for entry in state.files.values() if not _is_sound(root / entry.path, entry)]
+    if damaged:
+        manifest.append(Removed(removed=[entry.path for entry in damaged], reason=QUARANTINE, removed_ns=now_ns))
+    for entry in damaged:
+        path, kept = root / entry.path, root / QUARANTINE / entry.path
+        if path.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.rename(kept)
+    return damaged
+
+
+def _is_sound(path: Path, entry: FileEntry) -> bool:
+    return path.exists() and digest_of(path) == entry.sha256

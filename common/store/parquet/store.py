@@ -1,0 +1,333 @@
+"""The event log as Parquet files: the contract, over a write-ahead part, a manifest and a thread between them."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from common.clock import NS_PER_S, Clock, SystemClock
+from common.errors import TickpulseError
+from common.events.base import Message
+from common.events.market import Tick, Ticks
+from common.log import get_log
+from common.run_directory import Lock
+from common.store.anchors import Anchors
+from common.store.arrays import TICKS_PER_ARRAY, TickArray
+from common.store.chain import next_link
+from common.store.config import StoreConfig
+from common.store.contract import CannotVerifyError, Stats, Store, StoreConfigError, StoreFullError, Verification
+from common.store.parquet import compaction, recovery, retention
+from common.store.parquet.arrays import tick_arrays
+from common.store.parquet.converter import Converter, convert
+from common.store.parquet.manifest import FileEntry, Manifest
+from common.store.parquet.merge import batch_records, merge, records_by_id, records_by_time, sources
+from common.store.parquet.snapshot import Snapshot, stats_of, take_snapshot
+from common.store.parquet.verification import verify
+from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
+from common.store.record import Record
+from common.store.selection import EVERYTHING, Selection
+
+T = TypeVar("T")
+# A write-ahead file becomes Parquet when it is as large, or as old: 50 s at 5 k ticks/s, half a second at 500 k/s.
+WAL_BYTES_MAX = 64 << 20
+WAL_RECORDS_MAX = 262_144
+WAL_AGE_NS_MAX = 60 * NS_PER_S
+_FILES_PER_PLACE_MAX = 32  # of small ones; then they are merged
+
+
+def open_store(path: Path, config: StoreConfig, is_writer: bool) -> "ParquetStore":  # as `address` calls
+    """Open a store; a writer makes it where there is none.
+
+    Raises:
+        StoreConfigError: There is none, it may not be read or written, is of a newer version, or is written already.
+        StoreDamagedError: Its manifest or its write-ahead part was changed.
+    """
+    return ParquetStore(path, config, SystemClock(), is_writer=is_writer)
+
+
+class ParquetStore(Store):
+    """A folder of Parquet files and what has not become one yet."""
+
+    format = "parquet"
+
+    def __init__(self, root: Path, config: StoreConfig, clock: Clock, *, is_writer: bool) -> None:
+        """Open it; as of `open_store`."""
+        self.root = root
+        self._config = config
+        self._clock = clock
+        self._seen = Manifest(root)
+        self._writer: _Writer | None = None
+        if is_writer:
+            self._writer = _Writer(root, config, clock)
+        else:
+            self._snapshot()
+
+    @property
+    def last_id(self) -> int:
+        if self._writer is not None:
+            return self._writer.last_id
+        snapshot = self._snapshot()
+        return max((batch.last_id for batch in snapshot.batches()), default=snapshot.converted_id)
+
+    def _write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
+        self._writing().write(first_id, recorded_ns, messages)
+
+    def read(self, selection: Selection = EVERYTHING) -> Iterator[Record]:
+        return records_by_time(merge(sources(self._snapshot(), selection)))
+
+    def read_tick_arrays(
+        self, selection: Selection = EVERYTHING, count_max: int = TICKS_PER_ARRAY
+    ) -> Iterator[TickArray]:
+        """As of `ArrayStore`."""
+        types = (selection.types or {Tick, Ticks}) & {Tick, Ticks}
+        if not types:
+            return iter(())
+        only_ticks = Selection(
+            from_ns=selection.from_ns,
+            to_ns=selection.to_ns,
+            types=frozenset(types),
+            exchange=selection.exchange,
+            symbol=selection.symbol,
+        )
+        return tick_arrays(merge(sources(self._snapshot(), only_ticks)), count_max)
+
+    def get_events(self, from_id: int = 1) -> Iterator[Record]:
+        return records_by_id(self._snapshot(), from_id)
+
+    def tail(self, count: int) -> list[Record]:
+        if count <= 0:
+            return []
+        snapshot = self._snapshot()
+        newest = deque(batch_records(snapshot, snapshot.converted_id + 1), maxlen=count)
+        from_id = snapshot.converted_id + 1
+        step = count
+        while len(newest) < count and from_id > 1:
+            # Ids that retention removed leave holes, so this may take more than one step back.
+            from_id, step = max(from_id - step, 1), step * 2
+            newest = deque(records_by_id(snapshot, from_id), maxlen=count)
+        return list(newest)
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    def settle(self) -> None:
+        """Make Parquet files of everything that was appended, for who opens them with other tools.
+
+        Raises:
+            StoreFullError: The disk is full; what was appended is still safe.
+        """
+        self._writing().settle()
+
+    def compact(self) -> int:
+        """Merge the small files of each day, exchange, type and symbol; return how many were replaced.
+
+        Raises:
+            StoreDamagedError, StoreFullError: As of `compaction.compact`.
+        """
+        writer = self._writing()
+        return writer.call(
+            partial(compaction.compact, self.root, writer.manifest, bytes_max=self._config.segment_bytes_max)
+        )
+
+    def prune(self, policy: retention.Retention) -> list[FileEntry]:
+        """Remove what a policy lets go, and return what that was."""
+        writer = self._writing()
+        return writer.call(partial(retention.prune, self.root, writer.manifest, policy, self._clock.now_ns()))
+
+    def quarantine(self) -> list[FileEntry]:
+        """Move damaged files aside, so that everything else can be read; the manifest says that they are gone.
+
+        Returns:
+            What was moved, or is missing altogether.
+        """
+        writer = self._writing()
+        return writer.call(partial(recovery.quarantine, self.root, writer.manifest, self._clock.now_ns()))
+
+    def verify(self) -> Verification:
+        try:
+            store_id = self._seen.read().store_id
+        except StoreConfigError as error:
+            raise CannotVerifyError(str(error)) from error
+        except TickpulseError:
+            store_id = self._seen.state.store_id  # its first lines may still tell
+        anchors = open_anchors(self.root, store_id, self._config)
+        return verify(self.root, anchors)
+
+    def stats(self) -> Stats:
+        return stats_of(self._snapshot())
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _snapshot(self) -> Snapshot:
+        return take_snapshot(self.root, self._seen)
+
+    def _writing(self) -> "_Writer":
+        if self._writer is None:
+            raise StoreConfigError(f"store parquet:{self.root}: it was opened for reading; open it for writing")
+        return self._writer
+
+
+class _Writer:
+    """The one process that appends."""
+
+    def __init__(self, root: Path, config: StoreConfig, clock: Clock) -> None:
+        self._root = root
+        self._config = config
+        self._clock = clock
+        try:
+            (root / "wal").mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = Lock(root / "lock")
+            is_mine = self._lock.acquire(clock.now_ns())
+        except OSError as error:
+            raise StoreConfigError(f"store parquet:{root}: expected a folder to write, {error.strerror}") from error
+        if not is_mine:
+            holder = self._lock.holder()
+            raise StoreConfigError(
+                f"store parquet:{root}: process {holder.pid if holder else '?'} writes it already; end it first"
+            )
+        self.manifest = Manifest(root)
+        try:
+            self.last_id, self._digest, pending = recovery.recover(root, self.manifest)
+            self._anchors = open_anchors(root, self.manifest.state.store_id, config)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._wal: WalWriter | None = None
+        self._wal_end_ns = 0
+        self._is_closed = False
+        self._guard = threading.RLock()
+        self._converter = Converter(self._roll_if_old)
+        self._converter.submit([partial(self._convert, path) for path in pending])
+        self._converter.start()
+
+    def write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
+        """Append a batch, durable against the death of the process."""
+        with self._guard:
+            content, digest = encode_batch(self._digest, first_id, recorded_ns, messages)
+            self._check_room(len(content))
+            wal = self._wal or self._begin(first_id)
+            wal.write(content, len(messages))
+            self._digest, self.last_id = digest, first_id + len(messages) - 1
+            self._anchor()
+            if wal.size_bytes >= WAL_BYTES_MAX or wal.records >= WAL_RECORDS_MAX:
+                self._roll()
+
+    def flush(self) -> None:
+        """Make it safe against the loss of power."""
+        with self._guard:
+            if self._wal is not None:
+                self._wal.sync()
+            self._anchors.sync()
+
+    def settle(self) -> None:
+        """Convert everything and wait for it."""
+        with self._guard:
+            self._roll()
+        self._converter.settle()
+        if self._converter.failure is not None:
+            raise self._converter.failure
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run something that changes the manifest in the thread that does so, and wait for it."""
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(function())
+            except BaseException as error:  # noqa: BLE001  # the caller gets it
+                outcome.set_exception(error)
+            self._anchor()
+
+        self.settle()
+        self._converter.submit([run])
+        return outcome.result()
+
+    def close(self) -> None:
+        """Convert what there is and give everything back; what the disk refuses stays where it is, and is safe."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with self._guard:
+            self._roll()
+        self._converter.settle()
+        self._converter.end()
+        self._anchors.sync()
+        self._anchors.close()
+        self._lock.release()
+
+    def _begin(self, first_id: int) -> WalWriter:
+        path = self._root / "wal" / f"{first_id:020}.frames"
+        try:
+            self._wal = WalWriter(path, self.manifest.state.store_id)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise StoreFullError(f"{path}: {error.strerror}; nothing of the batch was recorded") from error
+            raise
+        self._wal_end_ns = self._clock.monotonic_ns() + WAL_AGE_NS_MAX
+        return self._wal
+
+    def _check_room(self, size_bytes: int) -> None:
+        keep = self._config.clear_of_disk_bytes
+        if not keep:
+            return
+        disk = os.statvfs(self._root)
+        if disk.f_bavail * disk.f_frsize - size_bytes < keep:
+            raise StoreFullError(f"store parquet:{self._root}: less than {keep} bytes of the disk are free; make room")
+
+    def _anchor(self) -> None:
+        """Say where both chains stand. The log may be ahead of its anchor, so a disk that refuses it does no harm."""
+        with self._guard:
+            digest = next_link(self._digest, self.manifest.state.link)
+            try:
+                self._anchors.set(self.last_id, digest, self._clock.now_ns())
+            except OSError as error:
+                get_log(part="store").warning("anchor_not_set", error=str(error))
+
+    def _roll(self) -> None:
+        """Hand the write-ahead file over; the next batch begins another one."""
+        wal, self._wal = self._wal, None
+        if wal is not None:
+            wal.close()
+            self._converter.submit([partial(self._convert, wal.path)])
+
+    def _roll_if_old(self) -> None:
+        with self._guard:
+            if self._wal is not None and self._clock.monotonic_ns() >= self._wal_end_ns:
+                self._roll()
+
+    def _convert(self, path: Path) -> None:
+        anchored = frozenset(anchor.last_id for anchor in self._anchors.read())
+        convert(self._root, self.manifest, path, anchored)
+        self._anchor()
+        path.unlink(missing_ok=True)
+        if not compaction.is_due(self.manifest.state, _FILES_PER_PLACE_MAX):
+            return
+        try:
+            compaction.compact(self._root, self.manifest, _FILES_PER_PLACE_MAX, self._config.segment_bytes_max)
+            self._anchor()
+        except TickpulseError as error:
+            # The files stay as many as they are; whoever verifies or reads meets the damage and its name.
+            get_log(part="store").warning("compaction_failed", error=str(error))
+
+
+def open_anchors(root: Path, store_id: str, config: StoreConfig) -> Anchors:
+    """The anchors of a store, as the config says.
+
+    Raises:
+        StoreConfigError: The key cannot be read, or is too short.
+    """
+    folder = Path(config.anchors) if config.anchors else root.with_name(root.name + ".anchors")
+    key = None
+    if config.anchor_key_file:
+        try:
+            key = Path(config.anchor_key_file).read_bytes()
+        except OSError as error:
+            raise StoreConfigError(f"anchor key {config.anchor_key_file}: {error.strerror}") from error
+    return Anchors(folder, store_id, key)

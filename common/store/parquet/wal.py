@@ -1,0 +1,232 @@
+"""The write-ahead part: batches as they came, until they are columns. One file holds some seconds to a minute.
+
+    file    a line with version and store, then batches
+    batch   head (mark, checksum, digest, first id, recorded_ns, counts, sizes), flat messages, others, others' places
+
+The digest chains each batch to all before it (`chain`), through the files; the checksum tells a torn end from a change.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from common.events.base import Message
+from common.events.registry import AnyMessage
+from common.store.chain import DIGEST_BYTES, next_link
+from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
+from common.store.parquet.shapes import SHAPED_TYPES
+from common.store.record import Record
+from common.wire.codec import encode_body
+
+VERSION = 1
+_MARK = b"TPB1"
+# mark, checksum of all that follows | digest | first id, recorded_ns, messages, others, bytes of flat, bytes of others
+_CHECK = Struct("<4sI")
+_BODY = Struct("<QqIIII")
+_HEAD_BYTES = _CHECK.size + DIGEST_BYTES + _BODY.size
+decode_list: Callable[[bytes], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
+_encode_list: Callable[[Sequence[Message]], bytes] = encode_body  # type: ignore[assignment]  # the same encoder
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Batch(NamedTuple):
+    """Messages of consecutive ids, recorded at one time. `flat` are those of `SHAPED_TYPES`, `others` the rest."""
+
+    first_id: int
+    recorded_ns: int
+    count: int
+    flat: bytes
+    others: bytes
+    # Where the others stand among all: uint32.
+    places: npt.NDArray[np.uint32]
+    digest: bytes
+    end: int
+
+    @property
+    def last_id(self) -> int:
+        """Id of the last message."""
+        return self.first_id + self.count - 1
+
+    def other_messages(self) -> list[Message]:
+        """The messages that are not flat, in their order."""
+        return decode_list(self.others) if self.others else []
+
+    def flat_places(self) -> npt.NDArray[np.int64]:
+        """Where the flat ones stand among all."""
+        is_flat = np.ones(self.count, np.bool_)
+        is_flat[self.places] = False
+        return np.flatnonzero(is_flat)
+
+    def records(self) -> list[Record]:
+        """All of it, in the order of ids."""
+        messages: list[Message | None] = [None] * self.count
+        flat = decode_list(self.flat) if self.flat else []
+        for place, message in zip(self.flat_places().tolist(), flat, strict=True):
+            messages[place] = message
+        for place, message in zip(self.places.tolist(), self.other_messages(), strict=True):
+            messages[place] = message
+        return [
+            Record(record_id, self.recorded_ns, message)
+            for record_id, message in enumerate(messages, start=self.first_id)
+            if message is not None
+        ]
+
+
+def encode_batch(previous: bytes, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> tuple[bytes, bytes]:
+    """Write a batch: its bytes and its digest.
+
+    Raises:
+        ValueError: A message is none that the wire carries, or its time has more than 63 bits.
+    """
+    if set(map(type, messages)) <= SHAPED_TYPES:
+        flat, others, places = _encode_list(messages), b"", b""
+        other_count = 0
+    else:
+        other = [(place, message) for place, message in enumerate(messages) if type(message) not in SHAPED_TYPES]
+        others = _encode_list([message for _, message in other])
+        decode_list(others)  # what cannot be read again must not stop everything behind it
+        hot = [message for message in messages if type(message) in SHAPED_TYPES]
+        flat, places = _encode_list(hot) if hot else b"", np.array([place for place, _ in other], "<u4").tobytes()
+        other_count = len(other)
+    body = _BODY.pack(first_id, recorded_ns, len(messages), other_count, len(flat), len(others))
+    content = b"".join((body, flat, others, places))
+    digest = next_link(previous, content)
+    checksum = crc32(content, crc32(digest))
+    return b"".join((_CHECK.pack(_MARK, checksum), digest, content)), digest
+
+
+class WalWriter:
+    """One file of the write-ahead part, open at its end."""
+
+    def __init__(self, path: Path, store_id: str) -> None:
+        """Begin a new file."""
+        self.path = path
+        self.size_bytes = 0
+        self.records = 0
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self.write(_heading(store_id), 0)
+        except BaseException:
+            os.close(self._descriptor)
+            path.unlink()
+            raise
+
+    def write(self, content: bytes, records: int) -> None:
+        """Append; all or nothing.
+
+        Raises:
+            StoreFullError: The disk is full.
+        """
+        try:
+            written = os.write(self._descriptor, content)
+            while written < len(content):
+                written += os.write(self._descriptor, memoryview(content)[written:])
+        except OSError as error:
+            os.ftruncate(self._descriptor, self.size_bytes)
+            if error.errno in DISK_FULL:
+                raise StoreFullError(f"{self.path}: {error.strerror}; nothing of the batch was recorded") from error
+            raise
+        self.size_bytes += len(content)
+        self.records += records
+
+    def sync(self) -> None:
+        """Make it safe against the loss of power."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Sync and give it back."""
+        self.sync()
+        os.close(self._descriptor)
+
+
+def _heading(store_id: str) -> bytes:
+    return f"TPWAL {VERSION} {store_id}\n".encode()
+
+
+def wal_files(folder: Path) -> list[Path]:
+    """The files, oldest first."""
+    return sorted(folder.glob("*.frames"))
+
+
+def read_batches(path: Path, content: bytes, store_id: str) -> Iterator[Batch]:
+    """The whole batches of a file; a torn end is passed over, see `Batch.end`.
+
+    Raises:
+        StoreConfigError: It is of a newer version.
+        StoreDamagedError: It is of another store, or something before its end was changed.
+    """
+    heading = _heading(store_id)
+    if not content.startswith(heading):
+        if heading.startswith(content):
+            return  # killed while it began
+        first = content[:60].split(b"\n", 1)[0]
+        parts = first.split(b" ")
+        if len(parts) == 3 and parts[0] == b"TPWAL" and parts[1].isdigit() and int(parts[1]) > VERSION:
+            raise StoreConfigError(f"{path}: version {int(parts[1])}, this program reads up to {VERSION}; upgrade it")
+        raise StoreDamagedError(f"{path}: expected the heading {heading.strip()!r}, was {first!r}")
+    at = len(heading)
+    while at < len(content):
+        batch = _batch_at(content, at)
+        if batch is None:
+            if _has_batch_after(content, at):
+                raise StoreDamagedError(f"{path}: the batch at byte {at} was changed")
+            return
+        yield batch
+        at = batch.end
+
+
+def check_links(path: Path, content: bytes, batches: Iterator[Batch], digest: bytes) -> Iterator[Batch]:
+    """The same batches, each compared with the chain that ends in `digest` before the first.
+
+    Raises:
+        StoreDamagedError: One does not follow on the one before it.
+    """
+    start = None
+    for batch in batches:
+        size = _BODY.size + len(batch.flat) + len(batch.others) + 4 * len(batch.places)
+        start = batch.end - size
+        if next_link(digest, content[start : batch.end]) != batch.digest:
+            raise StoreDamagedError(
+                f"{path}: the batch of record {batch.first_id} does not follow on the one before it: "
+                "something was changed, removed, swapped or inserted"
+            )
+        digest = batch.digest
+        yield batch
+
+
+def _batch_at(content: bytes, at: int) -> Batch | None:
+    if at + _HEAD_BYTES > len(content):
+        return None
+    mark, checksum = _CHECK.unpack_from(content, at)
+    body_at = at + _CHECK.size + DIGEST_BYTES
+    first_id, recorded_ns, count, other_count, flat_bytes, others_bytes = _BODY.unpack_from(content, body_at)
+    flat_at = at + _HEAD_BYTES
+    others_at = flat_at + flat_bytes
+    places_at = others_at + others_bytes
+    end = places_at + 4 * other_count
+    if mark != _MARK or end > len(content):
+        return None
+    digest = content[at + _CHECK.size : body_at]
+    if crc32(memoryview(content)[body_at:end], crc32(digest)) != checksum:
+        return None
+    places = np.frombuffer(content, "<u4", other_count, places_at)
+    flat, others = content[flat_at:others_at], content[others_at:places_at]
+    return Batch(first_id, recorded_ns, count, flat, others, places, digest, end)
+
+
+def _has_batch_after(content: bytes, at: int) -> bool:
+    """Tell a change in the middle from a torn end."""
+    at = content.find(_MARK, at + 1)
+    while at >= 0:
+        if _batch_at(content, at) is not None:
+            return True
+        at = content.find(_MARK, at + 1)
+    return False
