@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 
 import numpy as np
@@ -23,6 +23,7 @@ from common.store.record import Record
 from common.store.selection import Selection, names_of
 
 IDS_PER_STEP = 65_536
+_new_record = tuple.__new__  # 0.1 µs, a third of what the class takes
 _BATCHES_PER_STEP = 16
 
 
@@ -77,12 +78,15 @@ class Source:
 class FileSource(Source):
     """A file of the manifest; opened when its time has come."""
 
-    def __init__(self, snapshot: Snapshot, entry: FileEntry, selection: Selection) -> None:
-        """Prepare; nothing is read yet."""
+    def __init__(
+        self, snapshot: Snapshot, entry: FileEntry, selection: Selection, columns: list[str] | None = None
+    ) -> None:
+        """Prepare; nothing is read yet. Only the named columns are read, or all."""
         super().__init__(place_of(entry), selection)
         self.first_ns = max(entry.first_ns, selection.from_ns)
         self._snapshot = snapshot
         self._entry = entry
+        self._columns = columns
 
     def blocks(self) -> Iterator[Rows]:
         file = open_file(self._snapshot.root, self._entry, self._snapshot.state.store_id)
@@ -94,7 +98,7 @@ class FileSource(Source):
             if tables and group.first_ns != last_ns:
                 yield self.chosen(pa.concat_tables(tables))
                 tables = []
-            tables.append(file.read(index))
+            tables.append(file.read(index, self._columns))
             last_ns = group.last_ns
         if tables:
             yield self.chosen(pa.concat_tables(tables))
@@ -138,7 +142,7 @@ class _Cursor:
         return taken if end else None
 
 
-def sources(snapshot: Snapshot, selection: Selection) -> list[Source]:
+def sources(snapshot: Snapshot, selection: Selection, columns: list[str] | None = None) -> list[Source]:
     """What may have selected rows, by the time where each begins.
 
     Raises:
@@ -154,7 +158,7 @@ def sources(snapshot: Snapshot, selection: Selection) -> list[Source]:
         )
 
     found: list[Source] = [
-        FileSource(snapshot, entry, selection)
+        FileSource(snapshot, entry, selection, columns)
         for entry in snapshot.files
         if entry.first_ns < selection.to_ns and entry.last_ns >= selection.from_ns and is_asked(place_of(entry))
     ]
@@ -274,7 +278,7 @@ def _records(step: list[Rows], *, is_by_time: bool) -> list[Record] | Iterator[R
     ids, recorded = np.concatenate(all_ids), np.concatenate(all_recorded)
     if sum(map(len, groups)) != len(ids):
         raise StoreDamagedError(f"{step[0].place}: expected {len(ids)} messages, was {sum(map(len, groups))}")
-    records = list(map(Record, ids.tolist(), recorded.tolist(), chain.from_iterable(groups)))
+    records = list(map(_new_record, repeat(Record), zip(ids.tolist(), recorded.tolist(), chain.from_iterable(groups))))
     if len(step) == 1 and is_by_time:
         return records
     order = np.lexsort((ids, np.concatenate(all_times))) if is_by_time else np.argsort(ids, kind="stable")

@@ -17,13 +17,15 @@ from common.events.registry import type_name
 # Flat, hot, and without fields of bytes, in which the mark of a message could turn up.
 SHAPED_TYPES = frozenset({Tick, Quote, Trade})
 _TYPES = {type_name(message_type): message_type for message_type in SHAPED_TYPES}
-_MARK = np.frombuffer(b"type", "<u4")[0]
+_KEY, _NAME = np.frombuffer(b"typeMark", "<u4")
 # Texts that are part of a shape: they name the source and the place.
 _FIXED_TEXTS = frozenset({"type", "source", "exchange", "symbol", "raw_symbol", "aggressor_side"})
 _NUMBERS = {0xCA: ">f4", 0xCB: ">f8", 0xCC: ">u1", 0xCD: ">u2", 0xCE: ">u4", 0xCF: ">u8"}
 _NUMBERS |= {0xD0: ">i1", 0xD1: ">i2", 0xD2: ">i4", 0xD3: ">i8"}
 _ROWS_MIN = 16  # fewer are read one by one
 _SHAPES_MAX = 64
+_WORD = 8
+PADDING = b"\0" * _WORD  # bodies need it behind them
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -57,13 +59,14 @@ class _Shape(NamedTuple):
 def find_messages(body: bytes) -> npt.NDArray[np.int64]:
     """Where each message of an encoded list of flat ones begins.
 
-    The key `type` is followed by a byte that continues no character, so no text within a message can look like it.
+    Behind the key `type` stands a byte that continues no character of the text before it, then a name that is no key:
+    no text within a message can look like that, and none that ends a field.
     """
     values = np.frombuffer(body, np.uint8)
-    found = np.flatnonzero(values[: max(len(body) - 5, 0)] == 0xA4)
+    found = np.flatnonzero(values[: max(len(body) - 9, 0)] == 0xA4)
     words = np.ndarray((max(len(body) - 4, 0),), "<u4", body, 1, (1,))
-    found = found[words[found] == _MARK]
-    found = found[values[found + 5] >> 5 == 5]
+    found = found[words[found] == _KEY]
+    found = found[(values[found + 5] >> 5 == 5) & (words[found + 5] == _NAME)]
     # Before the key stands the head of the map: one byte for up to 15 fields, else three, the last of which is small.
     starts: npt.NDArray[np.int64] = found - np.where(values[found - 1] >> 4 == 8, 1, 3)
     return starts
@@ -73,36 +76,40 @@ def shaped(body: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int6
     """The messages of `body` in shapes; rows that no shape was found for are in none of them.
 
     Args:
-        body: Encoded flat messages.
+        body: Encoded flat messages, and `PADDING` behind them.
         starts: Where each begins, int64.
         ends: Where each ends.
     """
     lengths = ends - starts
-    for length in np.unique(lengths):
+    for length in np.unique(lengths).tolist():
         rows = np.flatnonzero(lengths == length)
         if len(rows) < _ROWS_MIN:
             continue
-        windows = np.ndarray((len(body) - int(length) + 1,), np.dtype((np.void, int(length))), body, 0, (1,))
-        yield from _split(windows[starts[rows]].view(np.uint8).reshape(len(rows), -1), rows)
+        # Rows of whole words, so that they are compared eight bytes at a time; what lies behind the message is masked.
+        width = -(-length // _WORD) * _WORD
+        windows = np.ndarray((len(body) - width + 1,), np.dtype((np.void, width)), body, 0, (1,))
+        yield from _split(windows[starts[rows]].view("<u8").reshape(len(rows), -1), length, rows)
 
 
-def _split(values: Bytes, rows: npt.NDArray[np.int64]) -> Iterator[Shaped]:
+def _split(words: npt.NDArray[np.uint64], length: int, rows: npt.NDArray[np.int64]) -> Iterator[Shaped]:
     """Take one shape after the other off messages of one length."""
     for _ in range(_SHAPES_MAX):
         if len(rows) < _ROWS_MIN:
             return
-        template = values[0]
-        shape = _shape_of(template.tobytes())
+        template = words[0]
+        shape = _shape_of(template.tobytes()[:length])
         if shape is None:
-            values, rows = values[1:], rows[1:]
+            words, rows = words[1:], rows[1:]
             continue
-        # Whole rows are compared at once; changing bytes never count.
-        is_same = ((values == template) | ~shape.is_fixed).all(axis=1)
-        mine = values if is_same.all() else values[is_same]
-        taken = _take(shape, mine, rows[is_same])
+        mask = np.zeros(len(template) * _WORD, np.uint8)
+        mask[:length][shape.is_fixed] = 0xFF
+        differs = ((words ^ template) & mask.view("<u8")).any(axis=1)
+        is_same = ~differs
+        mine = words[is_same] if differs.any() else words
+        taken = _take(shape, mine.view(np.uint8), rows[is_same])
         if taken is not None:
             yield taken
-        values, rows = values[~is_same], rows[~is_same]
+        words, rows = words[differs], rows[differs]
 
 
 def _take(shape: _Shape, values: Bytes, rows: npt.NDArray[np.int64]) -> Shaped | None:

@@ -1,5 +1,6 @@
 """The event log as Parquet files: the contract, over a write-ahead part, a manifest and a thread between them."""
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -19,13 +20,14 @@ from common.store.anchors import Anchors
 from common.store.arrays import TICKS_PER_ARRAY, TickArray
 from common.store.chain import next_link
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, Stats, Store, StoreConfigError, StoreFullError, Verification
+from common.store.contract import CannotVerifyError, Stats, Store, StoreConfigError, StoreDamagedError, StoreFullError, Verification
 from common.store.parquet import compaction, recovery, retention
 from common.store.parquet.arrays import tick_arrays
 from common.store.parquet.converter import Converter, convert
 from common.store.parquet.manifest import FileEntry, Manifest
 from common.store.parquet.merge import batch_records, merge, records_by_id, records_by_time, sources
 from common.store.parquet.snapshot import Snapshot, stats_of, take_snapshot
+from common.store.parquet.ticks import PACKED_COLUMNS
 from common.store.parquet.verification import verify
 from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
 from common.store.record import Record
@@ -64,7 +66,9 @@ class ParquetStore(Store):
         if is_writer:
             self._writer = _Writer(root, config, clock)
         else:
-            self._snapshot()
+            # Who verifies, or reads what lies around the damage, must get in.
+            with contextlib.suppress(StoreDamagedError):
+                self._snapshot()
 
     @property
     def last_id(self) -> int:
@@ -93,7 +97,7 @@ class ParquetStore(Store):
             exchange=selection.exchange,
             symbol=selection.symbol,
         )
-        return tick_arrays(merge(sources(self._snapshot(), only_ticks)), count_max)
+        return tick_arrays(merge(sources(self._snapshot(), only_ticks, PACKED_COLUMNS)), count_max)
 
     def get_events(self, from_id: int = 1) -> Iterator[Record]:
         return records_by_id(self._snapshot(), from_id)
@@ -153,7 +157,7 @@ class ParquetStore(Store):
             store_id = self._seen.read().store_id
         except StoreConfigError as error:
             raise CannotVerifyError(str(error)) from error
-        except TickpulseError:
+        except StoreDamagedError:
             store_id = self._seen.state.store_id  # its first lines may still tell
         anchors = open_anchors(self.root, store_id, self._config)
         return verify(self.root, anchors)

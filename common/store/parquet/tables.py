@@ -14,7 +14,7 @@ from common.events.market import Tick, Ticks
 from common.events.registry import TYPES_BY_NAME, type_name
 from common.store.parquet import ticks
 from common.store.parquet.columns import columns_of, place_of
-from common.store.parquet.shapes import find_messages, shaped
+from common.store.parquet.shapes import PADDING, find_messages, shaped
 from common.store.parquet.ticks import numbers_of, starts_of
 from common.store.parquet.wal import Batch, decode_list
 
@@ -60,9 +60,8 @@ def type_counts(name: str, table: pa.Table) -> dict[str, int]:
 def messages_of(place: Place, table: pa.Table) -> Iterator[Message]:
     """The messages of rows."""
     if place.type == TICK_NAME:
-        yield from ticks.messages(table, place.exchange or "", place.symbol or "")
-    else:
-        yield from columns_of(TYPES_BY_NAME[place.type]).messages(table, place.exchange, place.symbol)
+        return ticks.messages(table, place.exchange or "", place.symbol or "")
+    return columns_of(TYPES_BY_NAME[place.type]).messages(table, place.exchange, place.symbol)
 
 
 def place_name(message: Message) -> str:
@@ -97,7 +96,7 @@ class Tables:
     def _add_flat(self, batches: Sequence[Batch]) -> None:
         if not batches:
             return
-        body = b"".join([batch.flat for batch in batches])
+        body = b"".join([*(batch.flat for batch in batches), PADDING])
         starts, ends, ids, recorded = [], [], [], []
         at = 0
         for batch in batches:

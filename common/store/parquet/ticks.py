@@ -5,6 +5,7 @@ A group is the rows of one id, `group_count` of them, oldest first; a single tic
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,17 @@ from common.store.parquet.columns import TIMESTAMP, TypeColumns, columns_of, val
 from common.store.parquet.shapes import Shaped
 
 AMOUNTS = ("bid", "ask", "bid_size", "ask_size", "last", "volume")
+# What packed ticks and their order are made from.
+PACKED_COLUMNS = [
+    "id",
+    "timestamp_ns",
+    "local_timestamp_ns",
+    "exchange_timestamp_ns",
+    *AMOUNTS,
+    "raw_symbol",
+    "group_count",
+    "group_timestamp_ns",
+]
 _NAN_BITS = np.array(np.nan, "<f8").view("<i8")
 _INT64_MAX = 2**63 - 1
 _TICK: TypeColumns = columns_of(Tick)
@@ -132,8 +144,11 @@ def messages(table: pa.Table, exchange: str, symbol: str) -> Iterator[Tick | Tic
     """The ticks and groups of rows; rows of one group are never apart."""
     counts = numbers_of(table["group_count"])
     if not counts.any():
-        yield from _single_ticks(table, exchange, symbol)
-        return
+        return _single_ticks(table, exchange, symbol)
+    return _mixed(table, counts, exchange, symbol)
+
+
+def _mixed(table: pa.Table, counts: Ints, exchange: str, symbol: str) -> Iterator[Tick | Ticks]:
     singles = _single_ticks(table.filter(table["group_count"].is_null()), exchange, symbol)
     starts = starts_of(numbers_of(table["id"]))
     heads = table.take(pa.array(starts + np.maximum(counts[starts], 1) - 1))
@@ -167,11 +182,10 @@ def starts_of(ids: Ints) -> Ints:
 def _single_ticks(table: pa.Table, exchange: str, symbol: str) -> Iterator[Tick]:
     frames = table["frame"]
     if frames.null_count < len(frames):
-        yield from _TICK.messages(table, exchange, symbol)  # type: ignore[misc]  # this table has nothing else
-        return
+        return cast("Iterator[Tick]", _TICK.messages(table, exchange, symbol))
     columns = {name: values_of(table[name]) for name in _TICK.all_names if name not in {"exchange", "symbol"}}
     constant: Mapping[str, repeat[str]] = {"exchange": repeat(exchange), "symbol": repeat(symbol)}
-    yield from map(Tick, *[constant.get(name) or columns[name] for name in _TICK.all_names])
+    return map(Tick, *[constant.get(name) or columns[name] for name in _TICK.all_names])
 
 
 def _texts(values: npt.NDArray[np.generic]) -> pa.Array:

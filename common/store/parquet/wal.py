@@ -86,21 +86,26 @@ def encode_batch(previous: bytes, first_id: int, recorded_ns: int, messages: Seq
     Raises:
         ValueError: A message is none that the wire carries, or its time has more than 63 bits.
     """
-    if set(map(type, messages)) <= SHAPED_TYPES:
-        flat, others, places = _encode_list(messages), b"", b""
-        other_count = 0
-    else:
-        other = [(place, message) for place, message in enumerate(messages) if type(message) not in SHAPED_TYPES]
-        others = _encode_list([message for _, message in other])
-        decode_list(others)  # what cannot be read again must not stop everything behind it
-        hot = [message for message in messages if type(message) in SHAPED_TYPES]
-        flat, places = _encode_list(hot) if hot else b"", np.array([place for place, _ in other], "<u4").tobytes()
-        other_count = len(other)
-    body = _BODY.pack(first_id, recorded_ns, len(messages), other_count, len(flat), len(others))
+    try:
+        flat, others, places = _encode_messages(messages)
+    except OverflowError as error:
+        raise ValueError(f"messages: expected numbers of 64 bits, {error}") from error
+    body = _BODY.pack(first_id, recorded_ns, len(messages), len(places) // 4, len(flat), len(others))
     content = b"".join((body, flat, others, places))
     digest = next_link(previous, content)
     checksum = crc32(content, crc32(digest))
     return b"".join((_CHECK.pack(_MARK, checksum), digest, content)), digest
+
+
+def _encode_messages(messages: Sequence[Message]) -> tuple[bytes, bytes, bytes]:
+    """The flat ones, the others, and where those stand."""
+    if set(map(type, messages)) <= SHAPED_TYPES:
+        return _encode_list(messages), b"", b""
+    flat = [message for message in messages if type(message) in SHAPED_TYPES]
+    places = [place for place, message in enumerate(messages) if type(message) not in SHAPED_TYPES]
+    others = _encode_list([messages[place] for place in places])
+    decode_list(others)  # what cannot be read again must not stop everything behind it
+    return _encode_list(flat) if flat else b"", others, np.array(places, "<u4").tobytes()
 
 
 class WalWriter:
