@@ -163,7 +163,7 @@ class TestManifest:
         whats = [damage.what for damage in reader(tmp_path).verify().damages]
 
         assert any("it was added" in what for what in whats)
-        assert any("an anchor has seen record 300" in what for what in whats)
+        assert any("an anchor has seen record" in what for what in whats)
 
 
 class TestWriteAhead:
