@@ -1,6 +1,7 @@
 """Ticks as packed arrays, straight from the columns: for who takes groups and wants no message of each."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ def _interleaved(step: list[Rows], count_max: int) -> Iterator[TickArray]:
     records = np.concatenate([records_of(rows.table) for rows in step])[order]
     owners = owners[order]
     starts = [*starts_of(owners).tolist(), len(owners)]
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         rows, raw_symbol = names[owners[start]]
         yield from _cut(rows, raw_symbol, records[start:end], count_max)
 

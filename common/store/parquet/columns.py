@@ -62,7 +62,7 @@ def _optional(column: _Column) -> _Column:
     )
 
 
-def _column(kind: inspect.Type, name: str) -> _Column:  # noqa: PLR0911  # one line for each kind of field
+def _column(kind: inspect.Type, name: str) -> _Column:  # noqa: C901, PLR0911  # one case for each kind of field
     match kind:
         case inspect.StrType() | inspect.LiteralType():
             return _Column(pa.string())
@@ -165,8 +165,8 @@ def values_of(column: pa.ChunkedArray) -> Iterable[Any]:
             return words * len(column)
         words.append(None)
         return [words[index] for index in column.indices.fill_null(len(words) - 1).to_pylist()]
-    kind = _with_numbers(column.type)
-    return column.cast(kind).to_pylist()
+    values: list[Any] = column.cast(_with_numbers(column.type)).to_pylist()
+    return values
 
 
 class TypeColumns:
@@ -203,7 +203,10 @@ class TypeColumns:
 
     def messages(self, table: pa.Table, exchange: str | None, symbol: str | None) -> Iterator[Message]:
         """The messages of rows."""
-        columns = {"exchange": [exchange] * table.num_rows, "symbol": [symbol] * table.num_rows}
+        columns: dict[str, Iterable[Any]] = {
+            "exchange": [exchange] * table.num_rows,
+            "symbol": [symbol] * table.num_rows,
+        }
         frames = table["frame"]
         if frames.null_count < len(frames):
             yield from self._with_frames(table, exchange, symbol)

@@ -1,4 +1,4 @@
-"""Few files from many: the small ones of one place and day become one, sorted, while readers go on with the old ones."""
+"""Few files from many: small ones of one place and day become one, while readers go on with the old ones."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator

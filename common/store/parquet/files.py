@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -89,7 +90,7 @@ def write_part(root: Path, part: Part, store_id: str, number: int) -> FileEntry:
     times, ids = part.times(), numbers_of(table["id"])
     starts = starts_of(ids)
     cuts = _cuts(starts, len(ids))
-    ranges = list(zip(cuts, cuts[1:], strict=False))
+    ranges = list(pairwise(cuts))
     groups = [
         RowGroup(int(times[start]), int(times[end - 1]), int(ids[start:end].min()), int(ids[start:end].max()))
         for start, end in ranges

@@ -278,7 +278,8 @@ def _records(step: list[Rows], *, is_by_time: bool) -> list[Record] | Iterator[R
     ids, recorded = np.concatenate(all_ids), np.concatenate(all_recorded)
     if sum(map(len, groups)) != len(ids):
         raise StoreDamagedError(f"{step[0].place}: expected {len(ids)} messages, was {sum(map(len, groups))}")
-    records = list(map(_new_record, repeat(Record), zip(ids.tolist(), recorded.tolist(), chain.from_iterable(groups))))
+    fields = zip(ids.tolist(), recorded.tolist(), chain.from_iterable(groups), strict=True)
+    records = list(map(_new_record, repeat(Record), fields))
     if len(step) == 1 and is_by_time:
         return records
     order = np.lexsort((ids, np.concatenate(all_times))) if is_by_time else np.argsort(ids, kind="stable")

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from common.events.base import Message
 from common.events.market import Quote, Tick, Trade
 from common.events.registry import type_name
 
 # Flat, hot, and without fields of bytes, in which the mark of a message could turn up.
-SHAPED_TYPES = frozenset({Tick, Quote, Trade})
+SHAPED_TYPES: frozenset[type[Message]] = frozenset({Tick, Quote, Trade})
 _TYPES = {type_name(message_type): message_type for message_type in SHAPED_TYPES}
 _KEY, _NAME = np.frombuffer(b"typeMark", "<u4")
 # Texts that are part of a shape: they name the source and the place.
@@ -35,7 +36,7 @@ class Shaped(NamedTuple):
     Numbers are int64 or float64, texts uint8 of shape (count, length).
     """
 
-    message_type: type
+    message_type: type[Message]
     rows: npt.NDArray[np.int64]
     fixed: Mapping[str, str | int | bool | None]
     arrays: Mapping[str, npt.NDArray[np.generic]]

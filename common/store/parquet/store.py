@@ -20,7 +20,15 @@ from common.store.anchors import Anchors
 from common.store.arrays import TICKS_PER_ARRAY, TickArray
 from common.store.chain import next_link
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, Stats, Store, StoreConfigError, StoreDamagedError, StoreFullError, Verification
+from common.store.contract import (
+    CannotVerifyError,
+    Stats,
+    Store,
+    StoreConfigError,
+    StoreDamagedError,
+    StoreFullError,
+    Verification,
+)
 from common.store.parquet import compaction, recovery, retention
 from common.store.parquet.arrays import tick_arrays
 from common.store.parquet.converter import Converter, convert
@@ -87,13 +95,14 @@ class ParquetStore(Store):
         self, selection: Selection = EVERYTHING, count_max: int = TICKS_PER_ARRAY
     ) -> Iterator[TickArray]:
         """As of `ArrayStore`."""
-        types = (selection.types or {Tick, Ticks}) & {Tick, Ticks}
+        ticks: frozenset[type[Message]] = frozenset({Tick, Ticks})
+        types = selection.types & ticks if selection.types else ticks
         if not types:
             return iter(())
         only_ticks = Selection(
             from_ns=selection.from_ns,
             to_ns=selection.to_ns,
-            types=frozenset(types),
+            types=types,
             exchange=selection.exchange,
             symbol=selection.symbol,
         )

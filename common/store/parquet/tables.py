@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ class Tables:
             singles = [row for row in rows if type(row[2]) is not Ticks or place.type != TICK_NAME]
             if singles:
                 ids, recorded, messages = zip(*singles, strict=True)
-                table = columns_of(type(messages[0])).table(ids, recorded, messages)
+                table = columns_of(TYPES_BY_NAME[place.type]).table(ids, recorded, messages)
                 self._tables[place].append(ticks.with_groups(table) if place.type == TICK_NAME else table)
         self._others.clear()
 
@@ -154,7 +155,7 @@ def split_by_day(place: Place, table: pa.Table) -> Iterator[Part]:
     """Sorted rows of one place, a part for each UTC day."""
     days = times_of(place.type, table) // NS_PER_DAY
     cuts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         yield Part(place, int(days[start]), table.slice(start, end - start))
 
 

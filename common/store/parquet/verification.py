@@ -164,13 +164,13 @@ def _check_wal(
     for path, content in wal:
         end = 0
         try:
-            batches = [batch for batch in read_batches(path, content, state.store_id)]
+            batches = list(read_batches(path, content, state.store_id))
             end = batches[-1].end if batches else 0
             fresh = [batch for batch in batches if batch.first_id > state.last_id]
             for batch in check_links(path, content, iter(fresh), digest):
                 digest, last_id = batch.digest, batch.last_id
                 points[last_id] = digest
-                count += batch.count
+                count += batch.messages
         except (StoreDamagedError, StoreConfigError) as error:
             damages.append(Damage(place=str(path), what=str(error).partition(": ")[2], first_id=last_id + 1))
             continue

@@ -33,7 +33,7 @@ _CHECK = Struct("<4sI")
 _BODY = Struct("<QqIIII")
 _HEAD_BYTES = _CHECK.size + DIGEST_BYTES + _BODY.size
 decode_list: Callable[[bytes], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
-_encode_list: Callable[[Sequence[Message]], bytes] = encode_body  # type: ignore[assignment]  # the same encoder
+_encode_list: Callable[[Sequence[Message]], bytes] = encode_body
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
     first_id: int
     recorded_ns: int
-    count: int
+    messages: int
     flat: bytes
     others: bytes
     # Where the others stand among all: uint32.
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     @property
     def last_id(self) -> int:
         """Id of the last message."""
-        return self.first_id + self.count - 1
+        return self.first_id + self.messages - 1
 
     def other_messages(self) -> list[Message]:
         """The messages that are not flat, in their order."""
@@ -61,13 +61,13 @@ class Batch(NamedTuple):
 
     def flat_places(self) -> npt.NDArray[np.int64]:
         """Where the flat ones stand among all."""
-        is_flat = np.ones(self.count, np.bool_)
+        is_flat = np.ones(self.messages, np.bool_)
         is_flat[self.places] = False
         return np.flatnonzero(is_flat)
 
     def records(self) -> list[Record]:
         """All of it, in the order of ids."""
-        messages: list[Message | None] = [None] * self.count
+        messages: list[Message | None] = [None] * self.messages
         flat = decode_list(self.flat) if self.flat else []
         for place, message in zip(self.flat_places().tolist(), flat, strict=True):
             messages[place] = message

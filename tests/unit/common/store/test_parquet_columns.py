@@ -42,7 +42,10 @@ def test_decimal_comes_back_as_it_was_written(text: str) -> None:
     """With its zeros; one that no column holds, as bytes."""
     message = sample_message(Signal)
     assert isinstance(message, Signal)
-    changed = type(message)(**{name: getattr(message, name) for name in message.__struct_fields__ if name != "quantity"}, quantity=Decimal(text))
+    changed = type(message)(
+        **{name: getattr(message, name) for name in message.__struct_fields__ if name != "quantity"},
+        quantity=Decimal(text),
+    )
 
     assert through_tables([changed, message]) == [encode_body(changed), encode_body(message)]
 
@@ -96,7 +99,9 @@ def test_hot_messages_come_back_whatever_their_shapes(messages: list[Message], t
 
 def test_alike_messages_are_read_as_arrays() -> None:
     """The quick way is really taken: none of these is left to be read one by one."""
-    messages = [Trade("g", 1, 1000 + n, NOW_NS + n, "x", "y", "z", n + 300, 1.5, n / 2, "buy", f"t{n:03}") for n in range(500)]
+    messages = [
+        Trade("g", 1, 1000 + n, NOW_NS + n, "x", "y", "z", n + 300, 1.5, n / 2, "buy", f"t{n:03}") for n in range(500)
+    ]
     body = encode_body(messages)  # type: ignore[arg-type]
     starts = find_messages(body)
 

@@ -1,4 +1,4 @@
-"""A writer that is killed, at any moment and between any two steps: nothing acknowledged is lost, nothing is there twice."""
+"""A writer that is killed at any moment, and between any two steps: no record is lost, and none is there twice."""
 
 import os
 import random
@@ -60,7 +60,9 @@ def test_kill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         assert verification.damages == [], f"seed {SEED}"
         assert [record.id for record in records] == [*range(1, verification.last_id + 1)]
         assert verification.last_id >= acknowledged
-        expected = [message for start in range(0, verification.last_id, 50) for message in mixed_messages(start + 1000, 50)]
+        expected = [
+            message for start in range(0, verification.last_id, 50) for message in mixed_messages(start + 1000, 50)
+        ]
         assert [record.message for record in records] == expected
 
 
@@ -90,9 +92,7 @@ class TestBetweenSteps:
         assert [record.id for record in reader(tmp_path).get_events()] == [*range(1, 102)]
         assert not list((tmp_path / "log").rglob("*.tmp"))
 
-    def test_batches_that_are_files_already_are_dropped(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_batches_that_are_files_already_are_dropped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Killed between the entry and the removal of the write-ahead file."""
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", lambda *_, **__: None)

@@ -19,7 +19,8 @@ from common.store.arrays import ArrayStore
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
-from common.store.parquet import files, merge, store as parquet_store
+from common.store.parquet import files, merge
+from common.store.parquet import store as parquet_store
 from common.store.parquet.retention import Retention
 from common.store.record import Record
 from common.store.selection import Selection
@@ -72,10 +73,13 @@ class TestOtherTools:
         with writer(tmp_path) as store:
             store.append_batch([make_tick(1), make_ticks(5, count=4), make_tick(6, symbol="ETH/USDT")], NOW_NS)
 
-        rows = duckdb.sql(
-            f"select exchange, symbol, count(*), max(bid) from read_parquet('{tmp_path}/log/*/*/*/*/*.parquet', "
-            "hive_partitioning = true) where type = 'Market.Tick.Received.v1' group by all order by symbol"
-        ).fetchall()
+        rows = (
+            duckdb.read_parquet(f"{tmp_path}/log/*/*/*/*/*.parquet", hive_partitioning=True)
+            .filter("type = 'Market.Tick.Received.v1'")
+            .aggregate("exchange, symbol, count(*), max(bid)", "exchange, symbol")
+            .order("symbol")
+            .fetchall()
+        )
 
         assert rows == [("simulated", "BTC/USDT", 5, 99.5), ("simulated", "ETH/USDT", 1, 99.5)]
 
@@ -83,12 +87,8 @@ class TestOtherTools:
         """Times are times, amounts decimals; nothing is an opaque text."""
         fill(tmp_path, lives=1)
 
-        columns = dict(
-            duckdb.sql(
-                f"select name, type from (describe select * from read_parquet('{tmp_path}/log/*/*/type=Market.Tick*/*/*.parquet'))"
-                .replace("name, type", "column_name, column_type")
-            ).fetchall()
-        )
+        table = duckdb.read_parquet(f"{tmp_path}/log/*/*/type=Market.Tick*/*/*.parquet")
+        columns = dict(zip(table.columns, map(str, table.types), strict=True))
 
         assert columns["timestamp_ns"].startswith("TIMESTAMP")
         assert columns["bid"] == "DOUBLE"
@@ -114,7 +114,9 @@ class TestReading:
         monkeypatch.setattr(files, "ROWS_PER_GROUP", 3)
         monkeypatch.setattr(merge, "IDS_PER_STEP", 7)
         messages: list[Message] = [make_tick(number, timestamp_ns=NOW_NS + number // 9) for number in range(100)]
-        messages += [make_ticks(number, count=7, symbol="ETH/USDT", timestamp_ns=NOW_NS + number % 5) for number in range(50)]
+        messages += [
+            make_ticks(number, count=7, symbol="ETH/USDT", timestamp_ns=NOW_NS + number % 5) for number in range(50)
+        ]
         with writer(tmp_path) as store:
             store.append_batch(messages, NOW_NS)
 
@@ -276,7 +278,7 @@ class TestWriting:
         with pytest.raises(StoreConfigError, match="opened for reading"):
             reader(tmp_path).append(make_tick(1), NOW_NS)
 
-    def test_message_that_the_wirerefuses_is_refused(self, tmp_path: Path) -> None:
+    def test_message_that_the_wire_refuses_is_refused(self, tmp_path: Path) -> None:
         """Nothing of the batch is recorded: what cannot be read again must not stop what comes after it."""
         with writer(tmp_path) as store:
             with pytest.raises(ValueError, match="Expected"):
@@ -359,9 +361,9 @@ class TestBadInput:
         left = [record.id for record in reader(tmp_path).get_events()]
         assert len(left) == len(messages) - moved.records
         assert reader(tmp_path).verify().is_whole
-        assert bad.name in str(bad) and moved.path.endswith(bad.name)
+        assert moved.path.endswith(bad.name)
 
-    def test_newer_versions_arerefused(self, tmp_path: Path) -> None:
+    def test_newer_versions_are_refused(self, tmp_path: Path) -> None:
         """Guessing would be worse."""
         (tmp_path / "log").mkdir()
         (tmp_path / "log" / "manifest.jsonl").write_bytes(newer_manifest())

@@ -148,7 +148,7 @@ class TestManifest:
         path = tmp_path / "log" / "manifest.jsonl"
         path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
 
-        with pytest.raises(StoreDamagedError, match="line [23]"):
+        with pytest.raises(StoreDamagedError, match=r"line [23]"):
             list(reader(tmp_path).read())
         damages = reader(tmp_path).verify().damages
 
