@@ -77,6 +77,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     system.MessageDeadLettered,
     system.BreakerOpened,
     system.BreakerClosed,
+    system.LogPruned,
     challenge.ChallengeStarted,
     challenge.PhaseAdvanced,
     challenge.ChallengeMetricsUpdated,

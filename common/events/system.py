@@ -1,15 +1,17 @@
 """System domain: what processes say about themselves."""
 
 import enum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from common.events.base import Code, Count, Event, EventId, Name, Priority, Text, Word
+from common.events.base import Code, Count, Event, EventId, Id, Name, Priority, Text, Word
 
 TOPICS_PER_HEARTBEAT_MAX = 256
+LOG_HOLES_MAX = 2_000  # 350 kB, a third of the largest frame
 
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 
 
 class ChannelHeartbeat(
@@ -207,3 +209,36 @@ class BreakerClosed(Event, frozen=True, kw_only=True, tag="System.Breaker.Closed
 
     def topic(self) -> str:
         return f"{self.kind}.{self.owner}.{self.peer}"
+
+
+class LogHole(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Records that a log does not hold any more, and the digests of its chain around them.
+
+    `digest_before` is that of the record before `first_id` that is kept, `digest_after` that of record `last_id`, as
+    32 hex digits each.
+    """
+
+    first_id: Count
+    last_id: Count
+    digest_before: Digest
+    digest_after: Digest
+
+
+class LogPruned(Event, frozen=True, kw_only=True, tag="System.Log.Pruned.v1"):
+    """Records were taken out of an event log: by retention, into quarantine, or because they are lost.
+
+    A log with a hole that no such event names was tampered with. `records_of_type` counts what was taken out, as far as
+    it could be read. It stands in the log that it speaks of, and one log takes no notice of another's.
+    """
+
+    kind: ClassVar[str] = "log_pruned"
+    priority = Priority.HIGH
+
+    store_id: Id
+    cause: Literal["retention", "quarantine", "loss"]
+    detail: Text
+    records_of_type: Annotated[dict[TypeName, int], msgspec.Meta(max_length=1_000)]
+    holes: Annotated[list[LogHole], msgspec.Meta(max_length=LOG_HOLES_MAX)]
+
+    def topic(self) -> str:
+        return f"{self.kind}.store.{self.store_id}"
