@@ -36,14 +36,15 @@ def names_in(package: str) -> frozenset[str]:
     )
 
 
-def made_in(package: str) -> set[str]:
+@functools.cache
+def made_in(package: str) -> frozenset[str]:
     """Message types that a package builds by name."""
-    return {
+    return frozenset(
         node.func.id
         for tree in trees_of(package)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TYPE_NAMES
-    }
+    )
 
 
 @pytest.mark.parametrize("message_type", MESSAGE_TYPES, ids=type_name)

@@ -71,11 +71,15 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, tag="replaced"):
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True, tag="removed"):
-    """Records that are gone: by retention, or because their file was damaged and moved to quarantine."""
+    """Records that are gone: by retention, or because they were damaged and moved to quarantine.
+
+    `lost` are the ids that were in no file yet, first and last: what anchors say of them holds no more.
+    """
 
     removed: list[str]
     reason: str
     removed_ns: int
+    lost: tuple[int, int] | None = None
 
 
 Entry = Began | Converted | Replaced | Removed

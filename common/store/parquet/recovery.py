@@ -1,6 +1,7 @@
 """What a writer does before it goes on: clears what a crash left half done, and finds where the chain stands."""
 
 import os
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -8,7 +9,7 @@ from uuid import uuid4
 from common.store.contract import StoreDamagedError
 from common.store.parquet.files import digest_of, leftovers, remove
 from common.store.parquet.manifest import VERSION, Began, FileEntry, Manifest, Removed
-from common.store.parquet.wal import check_links, read_batches, wal_files
+from common.store.parquet.wal import chain_anew, check_links, good_batches, heading, read_batches, wal_files
 
 QUARANTINE = "quarantine"
 
@@ -74,6 +75,46 @@ def quarantine(root: Path, manifest: Manifest, now_ns: int) -> list[FileEntry]:
             kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.rename(kept)
     return damaged
+
+
+def repair_wal(root: Path, manifest: Manifest, last_id: int, now_ns: int) -> tuple[int, int]:
+    """Take damaged batches out of the write-ahead part; the good ones are chained anew, the old files kept.
+
+    Args:
+        root: Folder of the store.
+        manifest: Its manifest.
+        last_id: The newest record that anchors know.
+        now_ns: The time, ns UTC.
+
+    Returns:
+        Batches that were kept, and the id up to which records may be lost.
+    """
+    state = manifest.state
+    paths = wal_files(root / "wal")
+    good = {batch.first_id: batch for path in paths for batch in good_batches(path.read_bytes())}
+    digest, end_id, content = state.digest, state.last_id, [heading(state.store_id)]
+    kept = 0
+    for batch in sorted(good.values(), key=attrgetter("first_id")):
+        if batch.first_id > end_id:
+            part, digest = chain_anew(digest, batch)
+            content.append(part)
+            end_id = batch.last_id
+            kept += 1
+    lost_id = max(end_id, last_id)
+    draft = root / "wal" / "draft"
+    with draft.open("wb") as file:
+        file.write(b"".join(content))
+        file.flush()
+        os.fsync(file.fileno())
+    manifest.append(
+        Removed(removed=[], reason=QUARANTINE, removed_ns=now_ns, lost=(state.last_id + 1, lost_id))
+    )
+    folder = root / QUARANTINE / str(now_ns)
+    folder.mkdir(parents=True, mode=0o700)
+    for path in paths:
+        path.rename(folder / path.name)
+    draft.rename(root / "wal" / f"{state.last_id + 1:020}.frames")
+    return kept, lost_id
 
 
 def _is_sound(path: Path, entry: FileEntry) -> bool:

@@ -91,7 +91,11 @@ def encode_batch(previous: bytes, first_id: int, recorded_ns: int, messages: Seq
     except OverflowError as error:
         raise ValueError(f"messages: expected numbers of 64 bits, {error}") from error
     body = _BODY.pack(first_id, recorded_ns, len(messages), len(places) // 4, len(flat), len(others))
-    content = b"".join((body, flat, others, places))
+    return _sealed(previous, b"".join((body, flat, others, places)))
+
+
+def _sealed(previous: bytes, content: bytes) -> tuple[bytes, bytes]:
+    """Checksum and digest before what they are of."""
     digest = next_link(previous, content)
     checksum = crc32(content, crc32(digest))
     return b"".join((_CHECK.pack(_MARK, checksum), digest, content)), digest
@@ -118,7 +122,7 @@ class WalWriter:
         self.records = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            self.write(_heading(store_id), 0)
+            self.write(heading(store_id), 0)
         except BaseException:
             os.close(self._descriptor)
             path.unlink()
@@ -152,7 +156,8 @@ class WalWriter:
         os.close(self._descriptor)
 
 
-def _heading(store_id: str) -> bytes:
+def heading(store_id: str) -> bytes:
+    """The first line of a file."""
     return f"TPWAL {VERSION} {store_id}\n".encode()
 
 
@@ -168,16 +173,16 @@ def read_batches(path: Path, content: bytes, store_id: str) -> Iterator[Batch]:
         StoreConfigError: It is of a newer version.
         StoreDamagedError: It is of another store, or something before its end was changed.
     """
-    heading = _heading(store_id)
-    if not content.startswith(heading):
-        if heading.startswith(content):
+    expected = heading(store_id)
+    if not content.startswith(expected):
+        if expected.startswith(content):
             return  # killed while it began
         first = content[:60].split(b"\n", 1)[0]
         parts = first.split(b" ")
         if len(parts) == 3 and parts[0] == b"TPWAL" and parts[1].isdigit() and int(parts[1]) > VERSION:
             raise StoreConfigError(f"{path}: version {int(parts[1])}, this program reads up to {VERSION}; upgrade it")
-        raise StoreDamagedError(f"{path}: expected the heading {heading.strip()!r}, was {first!r}")
-    at = len(heading)
+        raise StoreDamagedError(f"{path}: expected the heading {expected.strip()!r}, was {first!r}")
+    at = len(expected)
     while at < len(content):
         batch = _batch_at(content, at)
         if batch is None:
@@ -225,6 +230,23 @@ def _batch_at(content: bytes, at: int) -> Batch | None:
     places = np.frombuffer(content, "<u4", other_count, places_at)
     flat, others = content[flat_at:others_at], content[others_at:places_at]
     return Batch(first_id, recorded_ns, count, flat, others, places, digest, end)
+
+
+def good_batches(content: bytes) -> Iterator[Batch]:
+    """Every batch that a damaged file still has whole, wherever it stands."""
+    at = content.find(_MARK)
+    while at >= 0:
+        batch = _batch_at(content, at)
+        if batch is not None:
+            yield batch
+        at = content.find(_MARK, at + 1 if batch is None else batch.end)
+
+
+def chain_anew(previous: bytes, batch: Batch) -> tuple[bytes, bytes]:
+    """A batch as it stands behind another one: its bytes and its digest."""
+    sizes = (batch.messages, len(batch.places), len(batch.flat), len(batch.others))
+    body = _BODY.pack(batch.first_id, batch.recorded_ns, *sizes)
+    return _sealed(previous, b"".join((body, batch.flat, batch.others, batch.places.tobytes())))
 
 
 def _has_batch_after(content: bytes, at: int) -> bool:
