@@ -10,6 +10,6 @@ counts: a file that it does not name is none of the store's, so a crash leaves n
     columns      the columns of a type             ticks         ticks and groups of them
     files        Parquet on disk                   snapshot      what a reader sees
     merge        in the order of time, or of ids   arrays        ticks as packed arrays
-    compaction   few files from many               retention     what may go
+    compaction   few files from many               pruning       what may go
     recovery     what a crash or damage left       verification  whether it is whole
 """

@@ -22,18 +22,24 @@ class Position(NamedTuple):
     pending: list[Path]
 
 
+def begin(manifest: Manifest) -> None:
+    """Make a store where there is none, and read its manifest.
+
+    Raises:
+        StoreConfigError: As of `Manifest.read`.
+        StoreDamagedError: As of `Manifest.read`: without its list of files nothing can be told from anything.
+    """
+    if not manifest.path.exists() or not manifest.read().links:  # none, or killed while it wrote its first line
+        manifest.append(Began(version=VERSION, store_id=uuid4().hex))
+
+
 def recover(root: Path, manifest: Manifest) -> Position:
     """Make a store fit for a writer.
 
     Raises:
-        StoreDamagedError: The write-ahead part was changed; `tickpulse store verify` tells more.
-        StoreConfigError: As of `Manifest.read`.
+        StoreDamagedError: The write-ahead part was changed.
     """
-    if not manifest.path.exists() or not manifest.path.stat().st_size:
-        manifest.append(Began(version=VERSION, store_id=uuid4().hex))
-    state = manifest.read()
-    if not state.links:  # killed while it wrote its first line
-        manifest.append(Began(version=VERSION, store_id=uuid4().hex))
+    state = manifest.state
     for path in leftovers(root, len(state.links)):
         path.unlink()
     remove(root, state.replaced)
@@ -106,9 +112,7 @@ def repair_wal(root: Path, manifest: Manifest, last_id: int, now_ns: int) -> tup
         file.write(b"".join(content))
         file.flush()
         os.fsync(file.fileno())
-    manifest.append(
-        Removed(removed=[], reason=QUARANTINE, removed_ns=now_ns, lost=(state.last_id + 1, lost_id))
-    )
+    manifest.append(Removed(removed=[], reason=QUARANTINE, removed_ns=now_ns, lost=(state.last_id + 1, lost_id)))
     folder = root / QUARANTINE / str(now_ns)
     folder.mkdir(parents=True, mode=0o700)
     for path in paths:

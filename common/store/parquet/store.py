@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from common.events.base import Message
 from common.events.market import Tick, Ticks
 from common.log import get_log
 from common.run_directory import Lock
-from common.store.anchors import Anchors
+from common.store.anchors import open_anchors
 from common.store.arrays import TICKS_PER_ARRAY, TickArray
 from common.store.chain import next_link
 from common.store.config import StoreConfig
@@ -29,16 +29,18 @@ from common.store.contract import (
     StoreFullError,
     Verification,
 )
-from common.store.parquet import compaction, recovery, retention
+from common.store.parquet import compaction, pruning, recovery
 from common.store.parquet.arrays import tick_arrays
 from common.store.parquet.converter import Converter, convert
-from common.store.parquet.manifest import FileEntry, Manifest
+from common.store.parquet.manifest import Manifest
 from common.store.parquet.merge import batch_records, merge, records_by_id, records_by_time, sources
 from common.store.parquet.snapshot import Snapshot, stats_of, take_snapshot
+from common.store.parquet.tables import count_types
 from common.store.parquet.ticks import PACKED_COLUMNS
 from common.store.parquet.verification import verify
 from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
 from common.store.record import Record
+from common.store.retention import Policy, Pruning, markers_of
 from common.store.selection import EVERYTHING, Selection
 
 T = TypeVar("T")
@@ -147,19 +149,21 @@ class ParquetStore(Store):
             partial(compaction.compact, self.root, writer.manifest, bytes_max=self._config.segment_bytes_max)
         )
 
-    def prune(self, policy: retention.Retention) -> list[FileEntry]:
-        """Remove what a policy lets go, and return what that was."""
+    def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
+        if is_dry_run:
+            return pruning.pruning_of(pruning.choose(self._seen.read(), policy, now_ns))
         writer = self._writing()
-        return writer.call(partial(retention.prune, self.root, writer.manifest, policy, self._clock.now_ns()))
+        writer.settle()
+        entries = pruning.choose(writer.manifest.state, policy, now_ns)
+        found = pruning.pruning_of(entries)
+        if entries:
+            # The log says first what goes, then it goes; what a crash leaves undone, the next pruning finds again.
+            writer.tell("retention", found.records_of_type, f"{len(entries)} files", now_ns)
+            writer.call(partial(pruning.take_out, self.root, writer.manifest, entries, now_ns))
+        return found
 
-    def quarantine(self) -> list[FileEntry]:
-        """Move damaged files aside, so that everything else can be read; the manifest says that they are gone.
-
-        Returns:
-            What was moved, or is missing altogether.
-        """
-        writer = self._writing()
-        return writer.call(partial(recovery.quarantine, self.root, writer.manifest, self._clock.now_ns()))
+    def repair(self, now_ns: int) -> list[str]:
+        return self._writing().repair(now_ns)
 
     def verify(self) -> Verification:
         try:
@@ -168,8 +172,7 @@ class ParquetStore(Store):
             raise CannotVerifyError(str(error)) from error
         except StoreDamagedError:
             store_id = self._seen.state.store_id  # its first lines may still tell
-        anchors = open_anchors(self.root, store_id, self._config)
-        return verify(self.root, anchors)
+        return verify(self.root, open_anchors(self.root, self._config, store_id))
 
     def stats(self) -> Stats:
         return stats_of(self._snapshot())
@@ -206,9 +209,10 @@ class _Writer:
                 f"store parquet:{root}: process {holder.pid if holder else '?'} writes it already; end it first"
             )
         self.manifest = Manifest(root)
+        self.last_id, self._digest = 0, b""
+        self._damage: StoreDamagedError | None = None
         try:
-            self.last_id, self._digest, pending = recovery.recover(root, self.manifest)
-            self._anchors = open_anchors(root, self.manifest.state.store_id, config)
+            pending = self._recover()
         except BaseException:
             self._lock.release()
             raise
@@ -222,6 +226,8 @@ class _Writer:
 
     def write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
         """Append a batch, durable against the death of the process."""
+        if self._damage is not None:
+            raise StoreDamagedError(f"{self._damage}; `tickpulse store repair` takes it out") from self._damage
         with self._guard:
             content, digest = encode_batch(self._digest, first_id, recorded_ns, messages)
             self._check_room(len(content))
@@ -262,6 +268,31 @@ class _Writer:
         self._converter.submit([run])
         return outcome.result()
 
+    def tell(self, cause: str, records_of_type: Mapping[str, int], detail: str, now_ns: int) -> None:
+        """Record in the log what was taken out of it."""
+        store_id = self.manifest.state.store_id
+        events = list(markers_of([], records_of_type, store_id=store_id, cause=cause, detail=detail, now_ns=now_ns))
+        self.write(self.last_id + 1, now_ns, events)
+
+    def repair(self, now_ns: int) -> list[str]:
+        """Take damaged batches and files out; they are kept in quarantine."""
+        done = []
+        if self._damage is not None:
+            done.append(str(self._damage))
+            newest_id = max((anchor.last_id for anchor in self._anchors.read()), default=0)
+            kept, lost_id = recovery.repair_wal(self._root, self.manifest, newest_id, now_ns)
+            pending = self._recover()
+            self.last_id = max(self.last_id, lost_id)  # no id is given twice
+            self._converter.submit([partial(self._convert, path) for path in pending])
+            done.append(f"{kept} batches after record {self.manifest.state.last_id} were kept")
+            self.tell("quarantine", {}, done[0], now_ns)
+        damaged = self.call(partial(recovery.quarantine, self._root, self.manifest, now_ns))
+        done += [f"{entry.path}: {entry.records} records moved to {recovery.QUARANTINE}" for entry in damaged]
+        if damaged:
+            counts = count_types(entry.types for entry in damaged)
+            self.tell("quarantine", counts, ", ".join(entry.path for entry in damaged), now_ns)
+        return done
+
     def close(self) -> None:
         """Convert what there is and give everything back; what the disk refuses stays where it is, and is safe."""
         if self._is_closed:
@@ -274,6 +305,23 @@ class _Writer:
         self._anchors.sync()
         self._anchors.close()
         self._lock.release()
+
+    def _recover(self) -> list[Path]:
+        """Find where the log goes on; with damage in its write-ahead part it does not, until it is repaired."""
+        self._damage = None
+        recovery.begin(self.manifest)
+        self._anchors = open_anchors(self._root, self._config, self.manifest.state.store_id)
+        try:
+            self._anchors.keep_head()
+            self.last_id, self._digest, pending = recovery.recover(self._root, self.manifest)
+        except StoreDamagedError as error:
+            state = self.manifest.state
+            self.last_id, self._digest, self._damage, pending = state.last_id, state.digest, error, []
+        except CannotVerifyError as error:
+            raise StoreConfigError(str(error)) from error
+        except OSError as error:
+            raise StoreConfigError(f"store parquet:{self._root}: {error.strerror}: {error.filename}") from error
+        return pending
 
     def _begin(self, first_id: int) -> WalWriter:
         path = self._root / "wal" / f"{first_id:020}.frames"
@@ -296,6 +344,8 @@ class _Writer:
 
     def _anchor(self) -> None:
         """Say where both chains stand. The log may be ahead of its anchor, so a disk that refuses it does no harm."""
+        if self._damage is not None:
+            return
         with self._guard:
             digest = next_link(self._digest, self.manifest.state.link)
             try:
@@ -328,19 +378,3 @@ class _Writer:
         except TickpulseError as error:
             # The files stay as many as they are; whoever verifies or reads meets the damage and its name.
             get_log(part="store").warning("compaction_failed", error=str(error))
-
-
-def open_anchors(root: Path, store_id: str, config: StoreConfig) -> Anchors:
-    """The anchors of a store, as the config says.
-
-    Raises:
-        StoreConfigError: The key cannot be read, or is too short.
-    """
-    folder = Path(config.anchors) if config.anchors else root.with_name(root.name + ".anchors")
-    key = None
-    if config.anchor_key_file:
-        try:
-            key = Path(config.anchor_key_file).read_bytes()
-        except OSError as error:
-            raise StoreConfigError(f"anchor key {config.anchor_key_file}: {error.strerror}") from error
-    return Anchors(folder, store_id, key)

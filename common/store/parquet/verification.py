@@ -36,10 +36,9 @@ def verify(root: Path, anchors: Anchors) -> Verification:
         CannotVerifyError: A folder or file cannot be read, or is of a newer version.
     """
     manifest = Manifest(root)
-    damages: list[Damage] = []
     notes: list[str] = []
     # Each may only be ahead of the one before it: an anchor is set after its batch, and a batch goes after its entry.
-    seen = anchors.read()
+    seen, damages = anchors.examine()
     wal = _wal_contents(root)
     try:
         state = manifest.read()
@@ -65,6 +64,8 @@ def verify(root: Path, anchors: Anchors) -> Verification:
     for removed, entries in state.removals:
         records = sum(entry.records for entry in entries)
         notes.append(f"{records} records of {len(entries)} files removed: {removed.reason}")
+        if removed.lost is not None:
+            notes.append(f"records {removed.lost[0]} to {removed.lost[1]}: damaged batches were taken out")
     records = sum(entry.records for entry in sound) + count
     return Verification(records=records, last_id=last_id, damages=damages, notes=notes)
 
@@ -181,7 +182,10 @@ def _check_wal(
 
 def _check_anchors(state: State, points: dict[int, bytes], last_id: int, anchors: Sequence[Anchor]) -> Iterator[Damage]:
     link_index = 0
+    lost = [(removed.lost, removed.removed_ns) for removed, _ in state.removals if removed.lost is not None]
     for anchor in anchors:
+        if any(first <= anchor.last_id <= last and anchor.anchored_ns <= at_ns for (first, last), at_ns in lost):
+            continue  # of records that were repaired; the manifest and a note say so
         if anchor.last_id > last_id:
             yield Damage(
                 place=NAME,

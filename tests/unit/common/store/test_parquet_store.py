@@ -10,19 +10,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support.message_builders import NOW_NS, make_tick, make_ticks
+from support.message_samples import sample_message
 from support.parquet_builders import fill, make_quote, mixed_messages, parquet_files, reader, writer
 
 from common.clock import NS_PER_DAY
 from common.events.base import Message
 from common.events.market import Quote, Tick, Ticks
+from common.events.system import LogPruned
+from common.events.trading import OrderFilled
 from common.store.arrays import ArrayStore
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
 from common.store.parquet import files, merge
 from common.store.parquet import store as parquet_store
-from common.store.parquet.retention import Retention
 from common.store.record import Record
+from common.store.retention import Policy
 from common.store.selection import Selection
 
 
@@ -230,32 +233,42 @@ class TestCompaction:
 class TestRetention:
     """What may go."""
 
-    def test_old_days_go_and_the_manifest_keeps_what_they_were(self, tmp_path: Path) -> None:
+    def test_old_files_go_and_log_and_manifest_say_so(self, tmp_path: Path) -> None:
         """By age; whole files; the log verifies, and says what was removed."""
         with writer(tmp_path) as store:
             store.append_batch([make_tick(day + 1, timestamp_ns=NOW_NS + day * NS_PER_DAY) for day in range(10)])
-            gone = store.prune(Retention(days_max=3))
+            now_ns = NOW_NS + 10 * NS_PER_DAY
+            planned = store.prune(Policy(older_than_ns=3 * NS_PER_DAY), now_ns, is_dry_run=True)
+            store.settle()
+            planned = store.prune(Policy(older_than_ns=3 * NS_PER_DAY), now_ns, is_dry_run=True)
+            gone = store.prune(Policy(older_than_ns=3 * NS_PER_DAY), now_ns)
 
-            assert sum(entry.records for entry in gone) == 9
-            assert [record.id for record in store.get_events()] == [10]
+            assert gone == planned
+            assert gone.records == 7
+            *kept, marker = [record.message for record in store.get_events()]
+            assert [message.seq for message in kept] == [8, 9, 10]
+            assert isinstance(marker, LogPruned)
+            assert marker.records_of_type == {"Market.Tick.Received.v1": 7}
             verification = store.verify()
 
-        assert verification.is_whole
-        assert verification.notes == ["9 records of 9 files removed: retention"]
-        assert store.tail(3)[0].id == 10
+        assert verification.damages == []
+        assert verification.notes == ["7 records of 7 files removed: retention"]
+        assert [record.id for record in reader(tmp_path).tail(9)] == [8, 9, 10, 11]
 
-    def test_types_and_size_have_limits_of_their_own(self, tmp_path: Path) -> None:
-        """The newest day stays, whatever the policy."""
+    def test_size_and_type_have_limits_of_their_own(self, tmp_path: Path) -> None:
+        """Orders stay, and so does the newest part, whatever the size."""
+        order = sample_message(OrderFilled)
         with writer(tmp_path) as store:
-            for day in range(3):
-                at_ns = NOW_NS + day * NS_PER_DAY
-                store.append_batch([make_tick(day + 1, timestamp_ns=at_ns), make_quote(day + 1, timestamp_ns=at_ns)])
-            by_type = store.prune(Retention(types={"Market.Quote.Sampled.v1": 1}))
-            by_size = store.prune(Retention(size_bytes_max=1))
+            store.append_batch([order, make_quote(1), make_tick(2), make_tick(3, timestamp_ns=NOW_NS + NS_PER_DAY)])
+            store.settle()
+            now_ns = NOW_NS + 5 * NS_PER_DAY
+            by_type = store.prune(Policy(ages_ns={"Market.Quote.Sampled.v1": NS_PER_DAY}), now_ns)
+            by_size = store.prune(Policy(size_bytes_max=1), now_ns)
 
-        assert {entry.type for entry in by_type} == {"Market.Quote.Sampled.v1"}
-        assert sorted(record.id for record in reader(tmp_path).get_events()) == [5, 6]
-        assert len(by_size) == 2
+            assert by_type.records_of_type == {"Market.Quote.Sampled.v1": 1}
+            assert by_size.records_of_type == {"Market.Tick.Received.v1": 2}
+            assert order in [record.message for record in store.get_events()]
+            assert store.verify().damages == []
 
 
 class TestWriting:
@@ -355,13 +368,17 @@ class TestBadInput:
             list(reader(tmp_path).read(Selection(types=frozenset({Quote}))))
         ticks = list(reader(tmp_path).read(Selection(types=frozenset({Tick}))))
         with writer(tmp_path) as store:
-            (moved,) = store.quarantine()
+            (done,) = store.repair(NOW_NS)
 
         assert len(ticks) == sum(type(other) is Tick for other in messages)
         left = [record.id for record in reader(tmp_path).get_events()]
-        assert len(left) == len(messages) - moved.records
-        assert reader(tmp_path).verify().is_whole
-        assert moved.path.endswith(bad.name)
+        lost = sum(type(other) is Quote for other in messages) - len(
+            list(reader(tmp_path).read(Selection(types=frozenset({Quote}))))
+        )
+        assert lost > 0
+        assert len(left) == len(messages) - lost + 1  # and the event that tells of it
+        assert reader(tmp_path).verify().damages == []
+        assert bad.name in done
 
     def test_newer_versions_are_refused(self, tmp_path: Path) -> None:
         """Guessing would be worse."""
