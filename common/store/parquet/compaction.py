@@ -28,12 +28,12 @@ def compact(root: Path, manifest: Manifest, files_min: int = 2, bytes_max: int =
     for group in _groups(manifest.state.files.values(), files_min, bytes_max):
         tables = []
         for entry in group:
-            file = open_file(root, entry, manifest.state.store_id)
+            file = open_file(root, entry, manifest.state.store_id, manifest.ring)
             tables += [file.read(index).replace_schema_metadata() for index in range(len(file.footer.groups))]
         place = place_of(group[0])
         table = sorted_by_time(place.type, pa.concat_tables(tables))
         number = len(manifest.state.links)
-        merged = write_part(root, Part(place, group[0].day, table), manifest.state.store_id, number)
+        merged = write_part(root, Part(place, group[0].day, table), manifest.state.store_id, number, manifest.ring)
         manifest.append(Replaced(files=[merged], replaced=[entry.path for entry in group]))
         count += len(group)
     return count

@@ -14,7 +14,7 @@ from common.log import get_log
 from common.store.parquet.files import write_part
 from common.store.parquet.manifest import Converted, FileEntry, Manifest
 from common.store.parquet.tables import Tables
-from common.store.parquet.wal import Batch, read_batches
+from common.store.parquet.wal import Batch, read_batches, unsealed
 
 _BYTES_PER_STEP = 4 << 20
 _RETRY_S = 1.0
@@ -46,8 +46,8 @@ def convert(root: Path, manifest: Manifest, path: Path, anchored: frozenset[int]
         runs.append((first_id, batch.last_id))
         if batch.last_id in anchored:
             points.append((batch.last_id, batch.digest.hex()))
-        step.append(batch)
-        step_bytes += len(batch.flat) + len(batch.others)
+        step.append(unsealed(batch, manifest.ring, state.store_id))
+        step_bytes += len(batch.raw)
         if step_bytes >= _BYTES_PER_STEP:
             tables.add(step)
             step, step_bytes = [], 0
@@ -61,7 +61,7 @@ def convert(root: Path, manifest: Manifest, path: Path, anchored: frozenset[int]
 def write_all(root: Path, tables: Tables, manifest: Manifest) -> list[FileEntry]:
     """Write what was gathered as files of the manifest's next entry."""
     number = len(manifest.state.links)
-    return [write_part(root, part, manifest.state.store_id, number) for part in tables.parts()]
+    return [write_part(root, part, manifest.state.store_id, number, manifest.ring) for part in tables.parts()]
 
 
 class Converter(threading.Thread):

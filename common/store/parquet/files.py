@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -17,9 +17,13 @@ import pyarrow.parquet as pq
 from common.clock import NS_PER_DAY, NS_PER_S
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
 from common.store.parquet.manifest import FileEntry
+from common.store.parquet.sealing import decryption, encryption
 from common.store.parquet.tables import Part, Place, times_of, type_counts
 from common.store.parquet.ticks import numbers_of, starts_of
 from common.store.parquet.wal import DISK_FULL
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 VERSION = 1
 ROWS_PER_GROUP = 32_768  # 4 MB of ticks: what a reader of one instrument holds
@@ -74,13 +78,14 @@ def folder_of(place: Place, day: int) -> str:
     return f"date={date}/exchange={_word(place.exchange)}/type={place.type}/symbol={_word(place.symbol)}"
 
 
-def write_part(root: Path, part: Part, store_id: str, number: int) -> FileEntry:
+def write_part(root: Path, part: Part, store_id: str, number: int, ring: "KeyRing | None" = None) -> FileEntry:
     """Write a part as a file of its own; it counts once the manifest names it.
 
     Args:
         root: Folder of the store.
         part: Sorted rows.
         store_id: Whose records these are.
+        ring: What it is sealed with, if it is.
         number: Number of the manifest entry that will name it: it makes the name unique, and tells what a crash left.
 
     Raises:
@@ -104,7 +109,7 @@ def write_part(root: Path, part: Part, store_id: str, number: int) -> FileEntry:
     temporary = final.with_suffix(".tmp")
     try:
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        size_bytes, sha256 = _write(temporary, table, footer, ranges)
+        size_bytes, sha256 = _write(temporary, table, footer, ranges, encryption(ring))
         temporary.rename(final)
         _sync_folder(final.parent)
     except OSError as error:
@@ -129,16 +134,17 @@ def write_part(root: Path, part: Part, store_id: str, number: int) -> FileEntry:
     )
 
 
-def open_file(root: Path, entry: FileEntry, store_id: str) -> OpenFile:
+def open_file(root: Path, entry: FileEntry, store_id: str, ring: "KeyRing | None" = None) -> OpenFile:
     """Open a file that the manifest names.
 
     Raises:
         StoreDamagedError: It is missing, no Parquet, cut, or of another store.
         StoreConfigError: It is of a newer version, or may not be read.
+        MissingKeyError: It is sealed with a key that is not in the ring, or there is no ring.
     """
     path = root / entry.path
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path, page_checksum_verification=True, decryption_properties=decryption(ring, path))
         metadata = (file.schema_arrow.metadata or {}).get(_KEY, b"")
         footer = msgspec.json.decode(metadata, type=Footer)
     except PermissionError as error:
@@ -173,7 +179,9 @@ def sub_table(table: pa.Table, name: str, from_ns: int, to_ns: int) -> pa.Table:
     return table if end - start == table.num_rows else table.slice(start, end - start)
 
 
-def _write(path: Path, table: pa.Table, footer: Footer, ranges: list[tuple[int, int]]) -> tuple[int, str]:
+def _write(
+    path: Path, table: pa.Table, footer: Footer, ranges: list[tuple[int, int]], sealing: object | None
+) -> tuple[int, str]:
     """Write and sync; return size and SHA-256."""
     schema = table.schema.with_metadata({_KEY: msgspec.json.encode(footer)})
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
@@ -185,7 +193,7 @@ def _write(path: Path, table: pa.Table, footer: Footer, ranges: list[tuple[int, 
             compression_level=1,
             use_dictionary=texts,
             write_page_checksum=True,
-            sorting_columns=None,
+            encryption_properties=sealing,
         ) as writer:
             for start, end in ranges:
                 writer.write_table(table.slice(start, end - start).cast(schema), row_group_size=end - start)

@@ -7,12 +7,16 @@ leaves its proof.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from common.store.chain import first_link, next_link
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
 from common.store.parquet.wal import DISK_FULL
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 NAME = "manifest.jsonl"
 VERSION = 1
@@ -150,8 +154,9 @@ class State:
 class Manifest:
     """The file of one store. Any number of readers follow it; one writer appends."""
 
-    def __init__(self, folder: Path) -> None:
-        """Prepare; nothing is read yet."""
+    def __init__(self, folder: Path, ring: "KeyRing | None" = None) -> None:
+        """Prepare; nothing is read yet. `ring` is what its files are sealed with."""
+        self.ring = ring
         self.path = folder / NAME
         self.state = State()
 

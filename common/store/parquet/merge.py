@@ -89,7 +89,7 @@ class FileSource(Source):
         self._columns = columns
 
     def blocks(self) -> Iterator[Rows]:
-        file = open_file(self._snapshot.root, self._entry, self._snapshot.state.store_id)
+        file = open_file(self._snapshot.root, self._entry, self._snapshot.state.store_id, self._snapshot.ring)
         groups, last_ns = file.footer.groups, None
         tables: list[pa.Table] = []
         for index, group in enumerate(groups):
@@ -221,7 +221,7 @@ def records_by_id(snapshot: Snapshot, from_id: int) -> Iterator[Record]:
         while waiting and waiting[0].first_id < until_id:
             entry = waiting.pop(0)
             if entry.last_id >= at:
-                open_files.append(_IdCursor(open_file(snapshot.root, entry, snapshot.state.store_id)))
+                open_files.append(_IdCursor(open_file(snapshot.root, entry, snapshot.state.store_id, snapshot.ring)))
         yield from _records([rows for file in open_files for rows in file.take(at, until_id)], is_by_time=False)
         open_files = [file for file in open_files if file.last_id >= until_id]
         at = until_id

@@ -53,7 +53,7 @@ def recover(root: Path, manifest: Manifest) -> Position:
             continue
         if batches[0].first_id <= last_id:
             raise StoreDamagedError(f"{path}: expected records after {last_id}, was {batches[0].first_id}")
-        for batch in check_links(path, content, iter(batches), digest):
+        for batch in check_links(path, iter(batches), digest):
             digest, last_id = batch.digest, batch.last_id
         pending.append(path)
     return Position(last_id, digest, pending)

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.events.registry import type_name
 from common.store.contract import Stats, StoreConfigError
 from common.store.parquet.manifest import FileEntry, Manifest, State
-from common.store.parquet.wal import Batch, read_batches, wal_files
+from common.store.parquet.wal import Batch, read_batches, unsealed, wal_files
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 
 class Snapshot(NamedTuple):
@@ -19,6 +22,7 @@ class Snapshot(NamedTuple):
     files: list[FileEntry]
     converted_id: int
     wal: list[tuple[Path, bytes]]
+    ring: "KeyRing | None" = None
 
     def batches(self) -> Iterator[Batch]:
         """Batches that are not in files yet, oldest first.
@@ -29,7 +33,7 @@ class Snapshot(NamedTuple):
         for path, content in self.wal:
             for batch in read_batches(path, content, self.state.store_id):
                 if batch.first_id > self.converted_id:
-                    yield batch
+                    yield unsealed(batch, self.ring, self.state.store_id)
 
 
 def take_snapshot(root: Path, manifest: Manifest) -> Snapshot:
@@ -51,7 +55,7 @@ def take_snapshot(root: Path, manifest: Manifest) -> Snapshot:
                 raise StoreConfigError(f"{path}: expected a readable file, {error.strerror}") from error
         if is_stable:
             state = manifest.read()
-            return Snapshot(root, state, list(state.files.values()), state.last_id, wal)
+            return Snapshot(root, state, list(state.files.values()), state.last_id, wal, manifest.ring)
 
 
 def stats_of(snapshot: Snapshot) -> Stats:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from common.clock import NS_PER_S, Clock, SystemClock
 from common.errors import TickpulseError
@@ -41,7 +41,11 @@ from common.store.parquet.verification import verify
 from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
 from common.store.record import Record
 from common.store.retention import Policy, Pruning, markers_of
+from common.store.sealing import open_key_ring
 from common.store.selection import EVERYTHING, Selection
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 T = TypeVar("T")
 # A write-ahead file becomes Parquet when it is as large, or as old: 50 s at 5 k ticks/s, half a second at 500 k/s.
@@ -71,10 +75,11 @@ class ParquetStore(Store):
         self.root = root
         self._config = config
         self._clock = clock
-        self._seen = Manifest(root)
+        self._ring = open_key_ring(config)
+        self._seen = Manifest(root, self._ring)
         self._writer: _Writer | None = None
         if is_writer:
-            self._writer = _Writer(root, config, clock)
+            self._writer = _Writer(root, config, clock, self._ring)
         else:
             # Who verifies, or reads what lies around the damage, must get in.
             with contextlib.suppress(StoreDamagedError):
@@ -172,7 +177,7 @@ class ParquetStore(Store):
             raise CannotVerifyError(str(error)) from error
         except StoreDamagedError:
             store_id = self._seen.state.store_id  # its first lines may still tell
-        return verify(self.root, open_anchors(self.root, self._config, store_id))
+        return verify(self.root, open_anchors(self.root, self._config, store_id), self._ring)
 
     def stats(self) -> Stats:
         return stats_of(self._snapshot())
@@ -193,7 +198,7 @@ class ParquetStore(Store):
 class _Writer:
     """The one process that appends."""
 
-    def __init__(self, root: Path, config: StoreConfig, clock: Clock) -> None:
+    def __init__(self, root: Path, config: StoreConfig, clock: Clock, ring: "KeyRing | None") -> None:
         self._root = root
         self._config = config
         self._clock = clock
@@ -208,7 +213,7 @@ class _Writer:
             raise StoreConfigError(
                 f"store parquet:{root}: process {holder.pid if holder else '?'} writes it already; end it first"
             )
-        self.manifest = Manifest(root)
+        self.manifest = Manifest(root, ring)
         self.last_id, self._digest = 0, b""
         self._damage: StoreDamagedError | None = None
         try:
@@ -229,7 +234,9 @@ class _Writer:
         if self._damage is not None:
             raise StoreDamagedError(f"{self._damage}; `tickpulse store repair` takes it out") from self._damage
         with self._guard:
-            content, digest = encode_batch(self._digest, first_id, recorded_ns, messages)
+            ring, store_id = self.manifest.ring, self.manifest.state.store_id
+            sealer = None if ring is None else ring.sealer()
+            content, digest = encode_batch(self._digest, first_id, recorded_ns, messages, sealer, store_id)
             self._check_room(len(content))
             wal = self._wal or self._begin(first_id)
             wal.write(content, len(messages))

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -24,10 +24,16 @@ from common.store.chain import DIGEST_BYTES, next_link
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
 from common.store.parquet.shapes import SHAPED_TYPES
 from common.store.record import Record
+from common.store.sealing import unseal
 from common.wire.codec import encode_body
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing, Sealer
 
 VERSION = 1
 _MARK = b"TPB1"
+_SEALED_MARK = b"TPB2"  # behind its head: length and name of a key, and what that key sealed
+_SEALED_BYTES = 40
 # mark, checksum of all that follows | digest | first id, recorded_ns, messages, others, bytes of flat, bytes of others
 _CHECK = Struct("<4sI")
 _BODY = Struct("<QqIIII")
@@ -49,6 +55,11 @@ class Batch(NamedTuple):
     places: npt.NDArray[np.uint32]
     digest: bytes
     end: int
+    # What is chained: counts and sizes, and all that follows.
+    raw: memoryview
+    # The key that sealed it, and its bytes; empty where it is not sealed.
+    key_id: str = ""
+    sealed: bytes = b""
 
     @property
     def last_id(self) -> int:
@@ -80,7 +91,30 @@ class Batch(NamedTuple):
         ]
 
 
-def encode_batch(previous: bytes, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> tuple[bytes, bytes]:
+def unsealed(batch: Batch, ring: "KeyRing | None", store_id: str) -> Batch:
+    """The same batch with its messages.
+
+    Raises:
+        MissingKeyError: The key is not in the ring, or there is none.
+        StoreDamagedError: It is not what the key sealed.
+    """
+    if not batch.key_id:
+        return batch
+    content = unseal(ring, batch.key_id, batch.sealed, store_id.encode() + bytes(batch.raw[: _BODY.size]))
+    *_, flat_bytes, others_bytes = _BODY.unpack_from(batch.raw)
+    end = flat_bytes + others_bytes
+    places = np.frombuffer(content, "<u4", -1, end) if end < len(content) else batch.places
+    return batch._replace(flat=content[:flat_bytes], others=content[flat_bytes:end], places=places)
+
+
+def encode_batch(
+    previous: bytes,
+    first_id: int,
+    recorded_ns: int,
+    messages: Sequence[Message],
+    sealer: "Sealer | None" = None,
+    store_id: str = "",
+) -> tuple[bytes, bytes]:
     """Write a batch: its bytes and its digest.
 
     Raises:
@@ -91,14 +125,18 @@ def encode_batch(previous: bytes, first_id: int, recorded_ns: int, messages: Seq
     except OverflowError as error:
         raise ValueError(f"messages: expected numbers of 64 bits, {error}") from error
     body = _BODY.pack(first_id, recorded_ns, len(messages), len(places) // 4, len(flat), len(others))
-    return _sealed(previous, b"".join((body, flat, others, places)))
+    if sealer is None:
+        return _chained(_MARK, previous, b"".join((body, flat, others, places)))
+    sealed = sealer.seal(b"".join((flat, others, places)), store_id.encode() + body)
+    key = sealer.key_id.encode()
+    return _chained(_SEALED_MARK, previous, b"".join((body, bytes([len(key)]), key, sealed)))
 
 
-def _sealed(previous: bytes, content: bytes) -> tuple[bytes, bytes]:
+def _chained(mark: bytes, previous: bytes, content: bytes) -> tuple[bytes, bytes]:
     """Checksum and digest before what they are of."""
     digest = next_link(previous, content)
     checksum = crc32(content, crc32(digest))
-    return b"".join((_CHECK.pack(_MARK, checksum), digest, content)), digest
+    return b"".join((_CHECK.pack(mark, checksum), digest, content)), digest
 
 
 def _encode_messages(messages: Sequence[Message]) -> tuple[bytes, bytes, bytes]:
@@ -193,17 +231,14 @@ def read_batches(path: Path, content: bytes, store_id: str) -> Iterator[Batch]:
         at = batch.end
 
 
-def check_links(path: Path, content: bytes, batches: Iterator[Batch], digest: bytes) -> Iterator[Batch]:
+def check_links(path: Path, batches: Iterator[Batch], digest: bytes) -> Iterator[Batch]:
     """The same batches, each compared with the chain that ends in `digest` before the first.
 
     Raises:
         StoreDamagedError: One does not follow on the one before it.
     """
-    start = None
     for batch in batches:
-        size = _BODY.size + len(batch.flat) + len(batch.others) + 4 * len(batch.places)
-        start = batch.end - size
-        if next_link(digest, content[start : batch.end]) != batch.digest:
+        if next_link(digest, bytes(batch.raw)) != batch.digest:
             raise StoreDamagedError(
                 f"{path}: the batch of record {batch.first_id} does not follow on the one before it: "
                 "something was changed, removed, swapped or inserted"
@@ -222,38 +257,49 @@ def _batch_at(content: bytes, at: int) -> Batch | None:
     others_at = flat_at + flat_bytes
     places_at = others_at + others_bytes
     end = places_at + 4 * other_count
-    if mark != _MARK or end > len(content):
+    key_bytes = content[flat_at] if mark == _SEALED_MARK and flat_at < len(content) else 0
+    if mark == _SEALED_MARK:
+        end += 1 + key_bytes + _SEALED_BYTES
+    if mark not in {_MARK, _SEALED_MARK} or end > len(content):
         return None
     digest = content[at + _CHECK.size : body_at]
-    if crc32(memoryview(content)[body_at:end], crc32(digest)) != checksum:
+    raw = memoryview(content)[body_at:end]
+    if crc32(raw, crc32(digest)) != checksum:
         return None
+    batch = Batch(first_id, recorded_ns, count, b"", b"", np.empty(0, np.uint32), digest, end, raw)
+    if mark == _SEALED_MARK:
+        key_id = content[flat_at + 1 : flat_at + 1 + key_bytes].decode(errors="replace")
+        return batch._replace(key_id=key_id, sealed=content[flat_at + 1 + key_bytes : end])
     places = np.frombuffer(content, "<u4", other_count, places_at)
-    flat, others = content[flat_at:others_at], content[others_at:places_at]
-    return Batch(first_id, recorded_ns, count, flat, others, places, digest, end)
+    return batch._replace(flat=content[flat_at:others_at], others=content[others_at:places_at], places=places)
 
 
 def good_batches(content: bytes) -> Iterator[Batch]:
     """Every batch that a damaged file still has whole, wherever it stands."""
-    at = content.find(_MARK)
+    at = _next_mark(content, 0)
     while at >= 0:
         batch = _batch_at(content, at)
         if batch is not None:
             yield batch
-        at = content.find(_MARK, at + 1 if batch is None else batch.end)
+        at = _next_mark(content, at + 1 if batch is None else batch.end)
 
 
 def chain_anew(previous: bytes, batch: Batch) -> tuple[bytes, bytes]:
     """A batch as it stands behind another one: its bytes and its digest."""
-    sizes = (batch.messages, len(batch.places), len(batch.flat), len(batch.others))
-    body = _BODY.pack(batch.first_id, batch.recorded_ns, *sizes)
-    return _sealed(previous, b"".join((body, batch.flat, batch.others, batch.places.tobytes())))
+    return _chained(_SEALED_MARK if batch.key_id else _MARK, previous, bytes(batch.raw))
 
 
 def _has_batch_after(content: bytes, at: int) -> bool:
     """Tell a change in the middle from a torn end."""
-    at = content.find(_MARK, at + 1)
+    at = _next_mark(content, at + 1)
     while at >= 0:
         if _batch_at(content, at) is not None:
             return True
-        at = content.find(_MARK, at + 1)
+        at = _next_mark(content, at + 1)
     return False
+
+
+def _next_mark(content: bytes, start: int) -> int:
+    """Where the next batch may begin; -1 for nowhere."""
+    found = [at for mark in (_MARK, _SEALED_MARK) if (at := content.find(mark, start)) >= 0]
+    return min(found, default=-1)

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -158,9 +159,9 @@ class TestReading:
         opened: list[str] = []
         open_file = files.open_file
 
-        def watch(root: Path, entry: files.FileEntry, store_id: str) -> files.OpenFile:
+        def watch(root: Path, entry: files.FileEntry, *more: Any) -> files.OpenFile:
             opened.append(entry.path)
-            return open_file(root, entry, store_id)
+            return open_file(root, entry, *more)
 
         monkeypatch.setattr(merge, "open_file", watch)
 
