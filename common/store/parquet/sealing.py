@@ -31,8 +31,10 @@ class _Wrapping(pe.KmsClient):  # type: ignore[misc]  # untyped
         sealer = self._ring.sealer()
         return f"{sealer.key_id} ".encode() + base64.b64encode(sealer.seal(key_bytes, _CLEAR))
 
-    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
-        key_id, _, sealed = wrapped_key.partition(b" ")
+    def unwrap_key(self, wrapped_key: str | bytes, master_key_identifier: str) -> bytes:
+        # Arrow gives the text back as text, and its documentation says bytes.
+        wrapped = wrapped_key if isinstance(wrapped_key, bytes) else wrapped_key.encode()
+        key_id, _, sealed = wrapped.partition(b" ")
         try:
             return self._ring.unseal(key_id.decode(), base64.b64decode(sealed, validate=True), _CLEAR)
         except binascii.Error as error:
