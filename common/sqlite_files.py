@@ -116,7 +116,9 @@ def _version(connection: sqlite3.Connection, path: Path, kind: Kind) -> int:
     if application_id == 0 and tables == 0:
         return 0
     if application_id != kind.application_id:
-        raise ConfigError(f"{kind.noun} {path}: expected a tickpulse file, was another SQLite file; move it away")
+        raise ConfigError(
+            f"{kind.noun} {path}: expected a tickpulse {kind.noun}, was another SQLite file; move it away"
+        )
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version != kind.version and version not in kind.migrations:
         raise ConfigError(

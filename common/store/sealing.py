@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,14 +28,28 @@ def open_key_ring(config: StoreConfig) -> "KeyRing | None":
     """
     if not config.key_ring:
         return None
+    ring: KeyRing = _keyring().KeyRing(Path(config.key_ring))
+    return ring
+
+
+def add_to_ring(path: Path, key_id: str | None) -> str:
+    """As `keyring.add_key`."""
+    return str(_keyring().add_key(path, key_id))
+
+
+def names_in_ring(path: Path) -> tuple[str, list[str]]:
+    """The name of the current key, and those of all keys, oldest first."""
+    current, keys = _keyring().read_ring(path)
+    return current, [*keys]
+
+
+def _keyring() -> ModuleType:
     try:
-        module = importlib.import_module("common.store.keyring")
+        return importlib.import_module("common.store.keyring")
     except ImportError as error:
         raise StoreConfigError(
-            f"store.key_ring: encryption needs {error.name}; install it with `pip install tickpulse[store]`"
+            f"key ring: encryption needs {error.name}; install it with `pip install tickpulse[store]`"
         ) from error
-    ring: KeyRing = module.KeyRing(Path(config.key_ring))
-    return ring
 
 
 def clear_part(

@@ -34,7 +34,9 @@ FROM (
   ORDER BY timestamp, id LIMIT :rows
 ) AS page CROSS JOIN events AS e ON e.id = page.id
 """
-_SEALED = "SELECT type, exchange, symbol, key, sealed FROM events WHERE id = ?"
+_SEALED = """
+SELECT id, type, exchange, symbol, key, sealed FROM events WHERE id IN (SELECT value FROM json_each(?))
+"""
 
 
 class Reader:
@@ -63,7 +65,8 @@ class Reader:
         names = sorted(names_of(selection))
         if names:
             names += RETIRED_TYPES_BY_NAME  # an old row may be of a selected type by now
-        keys: Keys = {"from": selection.from_ns, "to": selection.to_ns, "last": self._last_id_or_all()}
+        keys: Keys = {"to": selection.to_ns, "last": self._last_id_or_all()}
+        begin = (selection.from_ns, TIME_NS_MIN)
         filters = ""
         for column, value in (("exchange", selection.exchange), ("symbol", selection.symbol)):
             if value is not None:
@@ -73,21 +76,20 @@ class Reader:
             # Each type is in order by itself, and a rare one is found without a look at the others.
             query = _BY_TIME.format(index="events_type", filters="AND type = :type")
             rows: Iterator[Row] = heapq.merge(
-                *(self._rows(query, {**keys, "type": name}) for name in names), key=itemgetter(1, 0)
+                *(self._rows(query, {**keys, "type": name}, begin) for name in names), key=itemgetter(1, 0)
             )
         else:
             if names:
                 keys |= {f"type{number}": name for number, name in enumerate(names)}
                 filters += f" AND type IN ({', '.join(f':type{number}' for number in range(len(names)))})"
-            rows = self._rows(_BY_TIME.format(index="events_time", filters=filters), keys)
+            rows = self._rows(_BY_TIME.format(index="events_time", filters=filters), keys, begin)
         for record in self._records(rows):
             if not names or type(record.message) in selection.types:
                 yield record
 
     def by_id(self, from_id: int) -> Iterator[Record]:
         """As `Store.get_events`."""
-        keys: Keys = {"from": TIME_NS_MIN, "last": self._last_id_or_all()}
-        return self._records(self._rows(_BY_ID, keys, after_id=from_id - 1))
+        return self._records(self._rows(_BY_ID, {"last": self._last_id_or_all()}, (TIME_NS_MIN, from_id - 1)))
 
     def _last_id_or_all(self) -> int:
         try:
@@ -95,16 +97,20 @@ class Reader:
         except StoreDamagedError:
             return TIME_NS_MAX
 
-    def _rows(self, query: str, keys: Keys, after_id: int = TIME_NS_MIN) -> Iterator[Row]:
-        """The rows of a query that begins behind the time `from` and the id `after`; what came before a damage too."""
-        position, size = {**keys, "after": after_id}, ROWS_PER_PAGE
+    def _rows(self, query: str, keys: Keys, begin: tuple[int, int] = (TIME_NS_MIN, TIME_NS_MIN)) -> Iterator[Row]:
+        """The rows of a query behind a time and an id, each `begin`; what comes before a damage too."""
+        (from_ns, after), size = begin, ROWS_PER_PAGE
         while True:
             try:
-                rows: list[Row] = self._connection.execute(query, {**position, "rows": size}).fetchall()
+                values = {**keys, "from": from_ns, "after": after, "rows": size}
+                rows: list[Row] = self._connection.execute(query, values).fetchall()
+                if rows and not _is_behind(rows[-1], from_ns, after, is_by_id=query == _BY_ID):
+                    # SQLite reads zeros where a page is missing; and we must not read in circles.
+                    raise sqlite3.DatabaseError("rows that are out of order")
             except sqlite3.Error as error:
-                if size == 1 or isinstance(error, sqlite3.ProgrammingError):
+                if size == 1:
                     raise StoreDamagedError(
-                        f"event log {self._path}: expected a readable row behind id {position['after']}, {error}; "
+                        f"event log {self._path}: expected a readable row behind id {after}, {error}; "
                         "`tickpulse store verify` names what is damaged"
                     ) from error
                 size = 1
@@ -112,7 +118,7 @@ class Reader:
             yield from rows
             if len(rows) < size:
                 return
-            position["after"], position["from"] = rows[-1][:2]
+            after, from_ns = rows[-1][:2]
 
     def _records(self, rows: Iterator[Row]) -> Iterator[Record]:
         fault: StoreDamagedError | None = None
@@ -129,29 +135,51 @@ class Reader:
         raise fault
 
     def _decode(self, page: list[Row]) -> Iterable[Record]:
-        texts = [row[3] for row in page]
         try:
-            if None in texts:
-                return self._decode_each(page)
-            messages = decode_json_page(texts)  # type: ignore[arg-type]  # none of them is None
-        except (InvalidValueError, TypeError):
+            messages = decode_json_page(self._texts(page))
+        except (InvalidValueError, StoreDamagedError, TypeError):
             return self._decode_each(page)
         return [Record(row[0], row[2], message) for row, message in zip(page, messages, strict=True)]
 
     def _decode_each(self, page: list[Row]) -> Iterator[Record]:
-        for row_id, timestamp, recorded_ns, text in page:
+        for row in page:
             try:
-                message = decode_json(self._unseal(row_id, timestamp, recorded_ns) if text is None else text)
-            except (InvalidValueError, StoreDamagedError, TypeError) as error:
-                raise StoreDamagedError(f"event log {self._path}: row {row_id}: {error}") from error
-            yield Record(row_id, recorded_ns, message)
+                [text] = self._texts([row])
+                message = decode_json(text)
+            except (InvalidValueError, StoreDamagedError, TypeError, sqlite3.Error) as error:
+                raise StoreDamagedError(f"event log {self._path}: row {row[0]}: {error}") from error
+            yield Record(row[0], row[2], message)
 
-    def _unseal(self, row_id: int, timestamp: int, recorded_ns: int) -> bytes:
-        try:
-            [(name, exchange, symbol, key, sealed)] = self._connection.execute(_SEALED, (row_id,)).fetchall()
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreDamagedError(f"expected a readable row, {error}") from error
+    def _texts(self, page: list[Row]) -> list[str]:
+        """The messages of rows as JSON, unsealed where they are sealed."""
+        texts = [row[3] for row in page]
+        if None not in texts:
+            return texts  # type: ignore[return-value]  # none of them is None
+        ids = f"[{','.join(str(row[0]) for row in page if row[3] is None)}]"
+        sealed = {row[0]: row[1:] for row in self._connection.execute(_SEALED, (ids,)).fetchall()}
+        if len(sealed) < texts.count(None):
+            raise StoreDamagedError("expected a row that is found by its id")
+        return [
+            self._unseal(row_id, timestamp, recorded_ns, *sealed[row_id]) if text is None else text
+            for row_id, timestamp, recorded_ns, text in page
+        ]
+
+    def _unseal(
+        self,
+        row_id: int,
+        timestamp: int,
+        recorded_ns: int,
+        name: str,
+        exchange: str | None,
+        symbol: str | None,
+        key: str | None,
+        sealed: bytes | None,
+    ) -> str:
         if key is None or sealed is None:
             raise StoreDamagedError("expected data_json or a sealed part with its key, was neither")
         clear = clear_part(self._store_id, row_id, recorded_ns, name, timestamp, exchange, symbol)
-        return unseal(self._ring, key, sealed, clear)
+        return unseal(self._ring, key, sealed, clear).decode()
+
+
+def _is_behind(row: Row, from_ns: int, after: int, *, is_by_id: bool) -> bool:
+    return row[0] > after if is_by_id else (row[1], row[0]) > (from_ns, after)

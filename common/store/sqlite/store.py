@@ -294,9 +294,12 @@ def _connect_readonly(path: Path) -> sqlite3.Connection:
     # On a medium that cannot be written SQLite cannot share the file with a writer, and there is none.
     is_fixed = not os.access(path.parent, os.W_OK) and not _log_of(path).exists()
     options = "mode=ro&immutable=1" if is_fixed else "mode=ro"
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{quote(str(path))}?{options}", uri=True, isolation_level=None, check_same_thread=False
     )
+    # Nothing can be written here; what this changes is that SQLite reads what is there of a file that was cut.
+    connection.execute("PRAGMA writable_schema = ON")
+    return connection
 
 
 def _log_of(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ class _Check:
         while True:
             try:
                 rows: list[Row] = self._connection.execute(_QUERY, (after, size)).fetchall()
+                ids = [after, *(row[0] for row in rows)]
+                if any(follower <= leader for leader, follower in pairwise(ids)):
+                    raise sqlite3.DatabaseError("rows of a page that is missing")  # SQLite reads zeros there
             except sqlite3.Error as error:
                 if size > 1:
                     size = 1  # what comes before the damaged place is read row by row
