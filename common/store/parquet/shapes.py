@@ -93,24 +93,34 @@ def shaped(body: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int6
 
 
 def _split(words: npt.NDArray[np.uint64], length: int, rows: npt.NDArray[np.int64]) -> Iterator[Shaped]:
-    """Take one shape after the other off messages of one length."""
+    """Take one shape after the other off messages of one length.
+
+    All are compared with the first in one pass. Where its fixed bytes differ tells the shapes apart: mostly in the few
+    words of the symbol, so only those are looked at again.
+    """
+    shape = _shape_of(words[0].tobytes()[:length])
+    if shape is None:
+        return
+    mask = np.zeros(words.shape[1] * _WORD, np.uint8)
+    mask[:length][shape.is_fixed] = 0xFF
+    differences = (words ^ words[0]) & mask.view("<u8")
+    keys = differences[:, differences.any(axis=0)]
+    left = np.arange(len(rows))
     for _ in range(_SHAPES_MAX):
-        if len(rows) < _ROWS_MIN:
+        if len(left) < _ROWS_MIN:
             return
-        template = words[0]
-        shape = _shape_of(template.tobytes()[:length])
-        if shape is None:
-            words, rows = words[1:], rows[1:]
+        is_same = (keys[left] == keys[left[0]]).all(axis=1)
+        mine, left = left[is_same], left[~is_same]
+        own = _shape_of(words[mine[0]].tobytes()[:length])
+        if own is None:
             continue
-        mask = np.zeros(len(template) * _WORD, np.uint8)
-        mask[:length][shape.is_fixed] = 0xFF
-        differs = ((words ^ template) & mask.view("<u8")).any(axis=1)
-        is_same = ~differs
-        mine = words[is_same] if differs.any() else words
-        taken = _take(shape, mine.view(np.uint8), rows[is_same])
+        if not np.array_equal(own.is_fixed, shape.is_fixed):
+            # Another layout: these were compared at the wrong places.
+            yield from _split(words[mine], length, rows[mine])
+            continue
+        taken = _take(own, (words if len(mine) == len(words) else words[mine]).view(np.uint8), rows[mine])
         if taken is not None:
             yield taken
-        words, rows = words[differs], rows[differs]
 
 
 def _take(shape: _Shape, values: Bytes, rows: npt.NDArray[np.int64]) -> Shaped | None:

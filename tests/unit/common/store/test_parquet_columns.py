@@ -111,6 +111,21 @@ def test_alike_messages_are_read_as_arrays() -> None:
     assert all(shape.message_type is Trade for shape in found)
 
 
+def test_shapes_of_one_length_are_told_apart() -> None:
+    """Ticks with a bid only and with an ask only are as long as each other."""
+    messages: list[Message] = [
+        make_tick(1000 + number, bid=None) if number % 2 else make_tick(1000 + number, ask=None)
+        for number in range(200)
+    ]
+    body = encode_body(messages)  # type: ignore[arg-type]
+    starts = find_messages(body)
+
+    found = list(shaped(body + PADDING, starts, np.append(starts[1:], len(body))))
+
+    assert sorted(len(shape.rows) for shape in found) == [100, 100]
+    assert through_tables(messages) == [encode_body(message) for message in messages]
+
+
 def test_group_keeps_every_bit_of_its_data() -> None:
     """Unusual NaN, negative zero, absent times; and a group whose data is not what it says."""
     records = np.zeros(3, TICK_DTYPE)
