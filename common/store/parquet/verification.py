@@ -4,6 +4,7 @@ An anchor names the newest record and binds both chains: that of the records and
 tail, nor an older copy, nor a manifest that was written anew to fit a changed file, agrees with it.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -61,7 +62,7 @@ def verify(root: Path, anchors: Anchors, ring: "KeyRing | None" = None) -> Verif
         damages += found
         if not found:
             sound.append(entry)
-    damages += _unknown_files(root, state)
+    damages += _unknown_files(root)
     if len(sound) == len(state.files):
         try:
             damages += _check_ids(root, sound, manifest)
@@ -118,15 +119,20 @@ def _check_file(root: Path, entry: FileEntry, manifest: Manifest) -> list[Damage
     return [_damage(StoreDamagedError(f"{path}: its bytes are not those that were written"), entry)]
 
 
-def _unknown_files(root: Path, state: State) -> Iterator[Damage]:
+def _unknown_files(root: Path) -> Iterator[Damage]:
     if not os.access(root, os.R_OK | os.X_OK):
         raise CannotVerifyError(f"{root}: expected a readable folder")
-    replaced = frozenset(state.replaced)
-    next_number = f".{len(state.links)}.parquet"
-    for path in sorted(root.glob("date=*/exchange=*/type=*/symbol=*/*.parquet")):
-        name = path.relative_to(root).as_posix()
+    paths = sorted(root.glob("date=*/exchange=*/type=*/symbol=*/*.parquet"))
+    # Read after the folders: a writer may have gone on meanwhile.
+    manifest = Manifest(root)
+    with contextlib.suppress(StoreDamagedError):
+        manifest.read()
+    known = manifest.state.files.keys() | frozenset(manifest.state.replaced)
+    next_number = f".{len(manifest.state.links)}.parquet"
+    for path in paths:
         # One that is being written has the number of the next entry; one that was replaced stays for its readers.
-        if name not in state.files and name not in replaced and not name.endswith(next_number):
+        name = path.relative_to(root).as_posix()
+        if name not in known and path.exists() and not name.endswith(next_number):
             yield Damage(place=str(path), what="it was added: the manifest does not name it")
 
 
