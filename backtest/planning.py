@@ -19,7 +19,7 @@ from common.ids import check_name
 from common.store.address import open_store
 from common.store.contract import Stats, Store
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection
-from common.store.times import format_time
+from common.store.times import format_time_ns
 from exchange.config import ExchangeConfig
 from executor.config import ExecutorConfig
 from strategy.config import StrategyConfig, StrategyConfigs
@@ -132,12 +132,12 @@ def describe_emptiness(wish: Wish, plan: Plan, stats: Stats) -> str:
     """Say what was looked for, and what is there."""
     names = ", ".join(entry.name for entry in plan.instruments)
     wanted = [
-        *([f"from {format_time(wish.from_ns)}"] if wish.from_ns != TIME_NS_MIN else []),
-        *([f"to {format_time(wish.to_ns)}"] if wish.to_ns != TIME_NS_MAX else []),
+        *([f"from {format_time_ns(wish.from_ns)}"] if wish.from_ns != TIME_NS_MIN else []),
+        *([f"to {format_time_ns(wish.to_ns)}"] if wish.to_ns != TIME_NS_MAX else []),
     ]
     if stats.first_ns is None or stats.last_ns is None:
         there = "it is empty"
     else:
         types = ", ".join(f"{count} {name}" for name, count in sorted(stats.types.items()))
-        there = f"it has {types}, from {format_time(stats.first_ns)} to {format_time(stats.last_ns)}"
+        there = f"it has {types}, from {format_time_ns(stats.first_ns)} to {format_time_ns(stats.last_ns)}"
     return f"store {wish.store}: no tick of {names} {' '.join(wanted)}".rstrip() + f"; {there}"

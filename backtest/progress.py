@@ -4,7 +4,7 @@ import sys
 from typing import Self
 
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
-from common.store.times import format_time
+from common.store.times import format_time_ns
 
 INTERVAL_NS = 200 * NS_PER_MS
 
@@ -21,7 +21,7 @@ class ProgressLine:
     def __call__(self, ticks: int, now_ns: int) -> None:
         """Tell how far it is."""
         seconds = max(self._clock.monotonic_ns() - self._begun_ns, 1) / NS_PER_S
-        self.tell(f"{format_time(now_ns // NS_PER_S * NS_PER_S)}  {ticks:,} ticks  {ticks / seconds:,.0f}/s")
+        self.tell(f"{format_time_ns(now_ns // NS_PER_S * NS_PER_S)}  {ticks:,} ticks  {ticks / seconds:,.0f}/s")
 
     def tell(self, text: str) -> None:
         """Write a line over the one before."""

@@ -14,7 +14,7 @@ from backtest.plan import Outcome, Plan
 from backtest.recording import Recording
 from backtest.source import Source
 from common.clock import NS_PER_S, Clock
-from common.store.times import format_time
+from common.store.times import format_time_ns
 
 
 class Assumptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +75,8 @@ def run_backtest(
         parameters=msgspec.to_builtins(strategy.parameters),
         instruments=[entry.name for entry in plan.instruments if pipeline.recording.has_market(entry.name)],
         data=data,
-        first=format_time(int(curve.times[0])) if len(curve.times) else None,
-        last=format_time(int(curve.times[-1])) if len(curve.times) else None,
+        first=format_time_ns(int(curve.times[0])) if len(curve.times) else None,
+        last=format_time_ns(int(curve.times[-1])) if len(curve.times) else None,
         statistics=statistics,
         outcome=outcome,
         assumptions=_assumptions(plan),

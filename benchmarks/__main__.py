@@ -15,6 +15,7 @@ from benchmarks import latency as latency_benchmark
 from benchmarks import orders as orders_benchmark
 from benchmarks import plot
 from benchmarks import rules as rules_benchmark
+from benchmarks import store as store_benchmark
 from benchmarks import throughput as throughput_benchmark
 from benchmarks.backtest import BacktestReport
 from benchmarks.bus import BusReport, format_bus
@@ -27,13 +28,24 @@ from benchmarks.plot_throughput import draw_throughput
 from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
+from benchmarks.store import StoreReport
 from benchmarks.tables import format_backtest, format_latency, format_rules, format_throughput
 from benchmarks.tables_orders import format_halt, format_orders
+from benchmarks.tables_store import format_store
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = BacktestReport | BusReport | HaltReport | LatencyReport | OrdersReport | RulesReport | ThroughputReport
+Report = (
+    BacktestReport
+    | BusReport
+    | HaltReport
+    | LatencyReport
+    | OrdersReport
+    | RulesReport
+    | StoreReport
+    | ThroughputReport
+)
 output_path = click.Path(dir_okay=False, writable=True, path_type=Path)
 json_option = click.option(
     "--json", "json_path", metavar="FILE", type=output_path, help="Write everything that was measured."
@@ -247,6 +259,39 @@ def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
     _prepare(count, None)
     report = bus_benchmark.run(count, _tell, is_faulty=faulty)
     _write(report, format_bus(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(store_benchmark.FORMATS),
+    multiple=True,
+    help="One of the formats; may be repeated. Default: all.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1_000), default=1_000_000, show_default=True, help="Events in each log."
+)
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the logs are made, and removed again. Default: the system's folder for temporary files.",
+)
+@json_option
+def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_path: Path | None) -> None:
+    """Events/s of the event log: appended, read again, and found.
+
+    Each format takes the same ticks, one message each, in batches of 1,000. A batch counts when it is safe against the
+    death of the process; the close at the end is in the time. A query asks for ten seconds of one symbol.
+
+    \b
+    tickpulse bench store
+    tickpulse bench store --format parquet --count 10000000
+    """
+    _prepare(count, None)
+    report = store_benchmark.run(formats or store_benchmark.FORMATS, count, _tell, folder)
+    _write(report, format_store(report), json_path)
     _exit(report)
 
 

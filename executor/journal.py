@@ -15,7 +15,8 @@ import msgspec
 
 from common.checkpoints import BackgroundCheckpoints
 from common.crash_points import crash_point
-from common.errors import ConfigError, FatalError
+from common.errors import FatalError
+from common.sqlite_files import Kind, open_database, statements
 from executor.entries import AnyEntry, Entry
 from executor.snapshot import Snapshot
 
@@ -38,8 +39,6 @@ CREATE TABLE snapshots (
 ) STRICT;
 """
 SCHEMA = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
 CREATE TABLE entries (
   seq INTEGER PRIMARY KEY,
   timestamp_ns INTEGER NOT NULL,
@@ -80,6 +79,14 @@ WHERE seq > :after AND seq <= :last AND kind IN ('cancel', 'amend', 'adopted') A
 UNION ALL
 SELECT '', :last
 """
+_LOOK_UP_ALL = _LOOK_UP.replace(":after", "0").replace(":last", "(SELECT coalesce(max(seq), 0) FROM entries)")
+JOURNAL = Kind(
+    "journal",
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    statements(SCHEMA),
+    {1: statements(f"{MIGRATION} {DERIVED} {_LOOK_UP_ALL}")},
+)
 # What is not looked up yet is read through: at most what comes between two snapshots.
 _OF_ORDER = """
 SELECT seq, body FROM entries
@@ -113,7 +120,7 @@ class SqliteJournal:
             FatalError: It is damaged.
         """
         self._path = path
-        self._connection = _open(path, synchronous)
+        self._connection = open_database(path, JOURNAL, synchronous=synchronous)
         [(self._looked_up_seq,)] = self._select(_LOOKED_UP_SEQ, {})
         self._checkpoints = BackgroundCheckpoints(self._connection, path)
 
@@ -230,42 +237,6 @@ class SqliteJournal:
         """Close the file. Safe to repeat."""
         self._checkpoints.close()
         self._connection.close()
-
-
-def _open(path: Path, synchronous: str) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            # First of all: setting the journal mode would already change a file that is not ours.
-            _check_or_create(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
-        except (sqlite3.Error, ConfigError):
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        raise FatalError(f"journal {path}: expected a readable SQLite file, {error}; restore or remove it") from error
-    return connection
-
-
-def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application_id == 0 and tables == 0:
-        connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        return
-    if application_id != APPLICATION_ID:
-        raise ConfigError(f"journal {path}: expected a tickpulse journal, was another SQLite file; move it away")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 1:
-        look_up = _LOOK_UP.replace(":after", "0").replace(":last", "(SELECT coalesce(max(seq), 0) FROM entries)")
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {MIGRATION} {DERIVED} {look_up}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-        )
-    elif version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"journal {path}: expected schema version {SCHEMA_VERSION}, was {version}; use the tickpulse that wrote it"
-        )
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:

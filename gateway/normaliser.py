@@ -6,21 +6,45 @@ Pure but for the two things it is handed: a clock reading per group of updates, 
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from common.bars import BarBuilder, Interval
 from common.errors import ConfigError
 from common.events.base import DRAFT
-from common.events.market import AMOUNT_MAX, TICK_DTYPE, LastValue, Quote, Tick, Ticks, Trade
+from common.events.market import (
+    AMOUNT_MAX,
+    LEVELS_PER_SIDE_MAX,
+    TICK_DTYPE,
+    Bar,
+    BookDelta,
+    BookSnapshot,
+    LastValue,
+    Quote,
+    Tick,
+    Ticks,
+    Trade,
+)
 from common.instruments import Instrument
 from common.wire.codec import encode_body
 from common.wire.publisher import Publisher
-from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
+from gateway.feeds.base import (
+    DepthSnapshot,
+    DepthUpdate,
+    Levels,
+    QuoteBatch,
+    QuoteUpdate,
+    TickUpdate,
+    TradeUpdate,
+    Update,
+)
 
 # One record of TICK_DTYPE. Packing it so takes 0.2 µs; numpy takes 1 µs for a row of Python values.
 _pack_record = struct.Struct("<3q6d").pack
 _ABSENT = float("nan")
+OTHER_TYPES = (Trade, BookSnapshot, BookDelta, Bar)  # what an instrument has beside ticks
 
 
 class _Line:
@@ -29,26 +53,30 @@ class _Line:
     __slots__ = (
         "ask",
         "ask_size",
+        "bars",
         "bid",
         "bid_size",
         "exchange_ns",
         "last",
         "local_ns",
+        "other_topics",
         "raw_symbol",
         "sampled_seq",
         "symbol",
         "tick_writer",
         "timestamp_ns",
-        "trade_topic",
         "volume",
         "waiting",
     )
 
-    def __init__(self, instrument: Instrument, publisher: Publisher) -> None:
+    def __init__(self, instrument: Instrument, publisher: Publisher, intervals: Sequence[Interval]) -> None:
         self.symbol = instrument.symbol
         self.raw_symbol = instrument.raw_symbol
         self.tick_writer = publisher.writer(f"{Tick.kind}.{instrument.name}")
-        self.trade_topic = f"{Trade.kind}.{instrument.name}"
+        self.other_topics = [f"{message_type.kind}.{instrument.name}" for message_type in OTHER_TYPES]
+        self.bars = [
+            BarBuilder(interval, exchange=instrument.exchange, symbol=instrument.symbol) for interval in intervals
+        ]
         self.bid: float | None = None
         self.ask: float | None = None
         self.bid_size: float | None = None
@@ -67,7 +95,13 @@ class Normaliser:
     """Turns the updates of one exchange into messages."""
 
     def __init__(
-        self, exchange: str, instruments: Sequence[Instrument], publisher: Publisher, *, batch_ticks_max: int
+        self,
+        exchange: str,
+        instruments: Sequence[Instrument],
+        publisher: Publisher,
+        *,
+        batch_ticks_max: int,
+        bars: Sequence[Interval] = (),
     ) -> None:
         """Prepare a line for each instrument.
 
@@ -76,6 +110,7 @@ class Normaliser:
             instruments: Those of this exchange.
             publisher: Sends.
             batch_ticks_max: Ticks in one message at most; 1 sends each on its own.
+            bars: Of which intervals bars are made of the trades of each instrument.
 
         Raises:
             ConfigError: There is no instrument of this exchange.
@@ -90,7 +125,7 @@ class Normaliser:
         self._publisher = publisher
         self._source = publisher.source
         self._epoch = publisher.epoch
-        self._lines = {instrument.raw_symbol: _Line(instrument, publisher) for instrument in instruments}
+        self._lines = {instrument.raw_symbol: _Line(instrument, publisher, bars) for instrument in instruments}
         self._batch_ticks_max = batch_ticks_max
 
     def publish(self, updates: Sequence[Update], now_ns: int) -> None:
@@ -115,6 +150,11 @@ class Normaliser:
                     self.counts["updates_refused"] += 1
                     continue
                 line.bid, line.ask, line.bid_size, line.ask_size = bid, ask, bid_size, ask_size
+            elif isinstance(update, TickUpdate):
+                self._take_tick(line, update, now_ns)
+            elif not isinstance(update, TradeUpdate):
+                self._take_depth(line, update, now_ns)
+                continue
             elif not self._take_trade(line, update, now_ns):
                 self.counts["updates_refused"] += 1
                 continue
@@ -169,6 +209,14 @@ class Normaliser:
                     )
                 )
 
+    def publish_bars(self, now_ns: int, *, is_refresh: bool) -> None:
+        """Publish the bars whose interval is over; at a refresh, those that form, too."""
+        for line in self._lines.values():
+            for builder in line.bars:
+                self._send_bar(builder.advance(now_ns))
+                if is_refresh:
+                    self._send_bar(builder.forming())
+
     def snapshot(self) -> list[LastValue]:
         """The newest state of every topic that was written to."""
         values = []
@@ -176,9 +224,8 @@ class Normaliser:
             writer = line.tick_writer
             if writer.seq:
                 values.append(LastValue(writer.topic, self._epoch, writer.seq, self._tick(line, writer.seq)))
-            trades = self._publisher.writer(line.trade_topic)
-            if trades.seq:
-                values.append(LastValue(trades.topic, self._epoch, trades.seq))
+            others = map(self._publisher.writer, line.other_topics)
+            values += [LastValue(other.topic, self._epoch, other.seq) for other in others if other.seq]
         return values
 
     def _take_trade(self, line: _Line, update: TradeUpdate, now_ns: int) -> bool:
@@ -201,7 +248,43 @@ class Normaliser:
             )
         )
         self.counts["trades_published"] += 1
+        for builder in line.bars:
+            self._send_bar(builder.add(now_ns, update.price, update.quantity))
         return True
+
+    def _take_tick(self, line: _Line, update: TickUpdate, now_ns: int) -> None:
+        if update.trade is not None:
+            self._take_trade(line, update.trade, now_ns)
+        line.bid, line.ask, line.bid_size, line.ask_size = update.bid, update.ask, update.bid_size, update.ask_size
+        line.last, line.volume = update.last, update.volume
+
+    def _send_bar(self, bar: Bar | None) -> None:
+        if bar is not None:
+            self._publisher.publish(bar)
+            self.counts["bars_published"] += 1
+
+    def _take_depth(self, line: _Line, update: DepthUpdate | DepthSnapshot, now_ns: int) -> None:
+        if not (_are_fit(update.bids) and _are_fit(update.asks)):
+            self.counts["updates_refused"] += 1
+            return
+        common: dict[str, Any] = {
+            **DRAFT,
+            "timestamp_ns": now_ns,
+            "exchange": self._exchange,
+            "symbol": line.symbol,
+            "raw_symbol": line.raw_symbol,
+            "local_timestamp_ns": update.local_timestamp_ns,
+            "bids": update.bids,
+            "asks": update.asks,
+            "exchange_timestamp_ns": update.exchange_timestamp_ns,
+        }
+        if isinstance(update, DepthSnapshot):
+            self._publisher.publish(BookSnapshot(update_id=update.update_id, **common))
+        else:
+            self._publisher.publish(
+                BookDelta(first_update_id=update.first_update_id, last_update_id=update.last_update_id, **common)
+            )
+        self.counts["books_published"] += 1
 
     def _send_tick(self, line: _Line) -> None:
         writer = line.tick_writer
@@ -316,3 +399,9 @@ class Normaliser:
         line.local_ns = int(record["local_timestamp_ns"])
         line.exchange_ns = int(record["exchange_timestamp_ns"]) or None
         line.timestamp_ns = now_ns
+
+
+def _are_fit(levels: Levels) -> bool:
+    return len(levels) <= LEVELS_PER_SIDE_MAX and all(
+        0 <= price <= AMOUNT_MAX and 0 <= size <= AMOUNT_MAX for price, size in levels
+    )

@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Mapping
 
+from common.bars import parse_interval
 from common.clock import NS_PER_MS, NS_PER_S
-from common.errors import WireError, WireFault
+from common.errors import ConfigError, WireError, WireFault
 from common.events.base import DRAFT
 from common.events.market import SnapshotReported, SnapshotRequested
 from common.events.system import ConnectionChanged, ConnectionState
 from common.instruments import InstrumentTable
 from common.metrics import Latency
 from common.process import Process
+from common.run_directory import Lock
+from common.sockets.factory import Socket
 from common.sockets.transfer import Envelope, Waiter, answer, send_waiting, sender, take_request
+from common.store.config import StoreConfig
+from common.store.replay.server import ControlServer
 from common.wire import codec
 from gateway.config import GatewayConfig
 from gateway.feeds.base import Feed, PackedFeed
 from gateway.feeds.recorded import RecordedFeed
+from gateway.feeds.store import StoreFeed
 from gateway.feeds.synthetic import SyntheticFeed
 from gateway.normaliser import Normaliser
 
@@ -29,6 +35,8 @@ HOUSEKEEPING_NS = NS_PER_MS
 QUOTE_REFRESH_NS = NS_PER_S // 4
 # From here on an array of ticks is cheaper than as many objects.
 PACKED_COUNT_MIN = 64
+# Replayed prices are traded nowhere else; the exchange process of the same run reads the same key.
+MODES_OF_REPLAY = frozenset({"simulated"})
 OnMalformed = Callable[[int, str], None]
 
 
@@ -43,6 +51,7 @@ class GatewayService:
         self._next_housekeeping_ns = 0
         self._next_quotes_ns = 0
         self._next_refresh_ns = 0
+        self._next_bars_ns = 0
         self._read_count = 0
         self._subscribers: set[str] = set()
         self._is_feed_started = False
@@ -50,13 +59,16 @@ class GatewayService:
         self._is_stopping = False
         self._opened_ns = 0
         self._dropped = 0
+        self._control: ControlServer | None = None
+        self._replay_lock: Lock | None = None
         self._malformed_logged = 0
 
     def open(self) -> None:
         """Bind, and prepare the feed; it starts when its subscribers are there."""
         process, config = self._process, self._config
         instruments = process.config.instruments()
-        self._feed = make_feed(config, instruments, self._on_malformed)
+        self._feed = make_feed(config, instruments, self._on_malformed, process.config.section("store", StoreConfig))
+        sockets = [self._take_replay(self._feed)] if isinstance(self._feed, StoreFeed) else []
         # Opened here to find a missing file at once; started again, from the first update, when all are there.
         self._feed.start(self._clock.now_ns())
         self._packed_feed = self._feed if isinstance(self._feed, PackedFeed) else None
@@ -71,8 +83,9 @@ class GatewayService:
             instruments.of_exchange(self._feed.exchange),
             self._publisher,
             batch_ticks_max=config.batch_ticks_max if config.batching else 1,
+            bars=[parse_interval(text) for text in config.bars],
         )
-        self._waiter = Waiter(self._requests)
+        self._waiter = Waiter(self._requests, *sockets)
         self._opened_ns = self._clock.monotonic_ns()
 
     def turn(self, timeout_ms: int) -> None:
@@ -81,6 +94,8 @@ class GatewayService:
         if now_ns >= self._next_housekeeping_ns:
             self._next_housekeeping_ns = now_ns + HOUSEKEEPING_NS
             self._answer_requests()
+            if self._control is not None:
+                self._control.serve(now_ns)
             self._publish_by_time(now_ns)
         if self._is_stopping or self._is_feed_ended or not self._may_feed(now_ns):
             self._waiter.wait(timeout_ms)
@@ -122,6 +137,29 @@ class GatewayService:
         """Close the feed."""
         if hasattr(self, "_feed"):
             self._feed.close()
+        if self._replay_lock is not None:
+            self._replay_lock.release()
+
+    def _take_replay(self, feed: StoreFeed) -> Socket:
+        """Let programs steer the feed; refuse a run that could trade what it plays.
+
+        Raises:
+            ConfigError: This run is not simulated, or another replay has its channel.
+        """
+        process = self._process
+        if process.settings.run.mode not in MODES_OF_REPLAY:
+            raise ConfigError(
+                f"run.mode: expected {' or '.join(MODES_OF_REPLAY)} where the gateway feeds from a store, was "
+                f"{process.settings.run.mode}; old prices must never reach a real venue"
+            )
+        self._replay_lock = process.run_directory.lock("replay", self._clock.now_ns())
+        socket = process.sockets.bind_router(process.endpoint("replay"))
+        self._control = ControlServer(socket, feed.player, self._clock, self._on_bad_command)
+        return socket
+
+    def _on_bad_command(self, error: WireError) -> None:
+        self._normaliser.counts[error.fault.value] += 1
+        self._process.faults.report("replay", error, peer="")
 
     def _publish_by_time(self, now_ns: int) -> None:
         if now_ns >= self._next_heartbeat_ns:
@@ -133,6 +171,14 @@ class GatewayService:
             self._next_quotes_ns = now_ns + self._config.quote_interval_ms * NS_PER_MS
             if is_refresh:
                 self._next_refresh_ns = now_ns + QUOTE_REFRESH_NS
+            if self._config.bars:
+                self._publish_bars(now_ns)
+
+    def _publish_bars(self, now_ns: int) -> None:
+        is_refresh = now_ns >= self._next_bars_ns
+        self._normaliser.publish_bars(now_ns, is_refresh=is_refresh)
+        if is_refresh:
+            self._next_bars_ns = now_ns + self._config.bar_interval_ms * NS_PER_MS
 
     def _publish_due(self, now_ns: int) -> None:
         if self._packed_feed is not None and self._read_count >= PACKED_COUNT_MIN:
@@ -176,7 +222,7 @@ class GatewayService:
 
     def _end_feed(self) -> None:
         self._is_feed_ended = True
-        damage = self._feed.damage if isinstance(self._feed, RecordedFeed) else None
+        damage = self._feed.damage if isinstance(self._feed, RecordedFeed | StoreFeed) else None
         self._process.log.info("feed_ended", counters=self._feed.counters(), damage=damage)
         self._tell_connection(ConnectionState.ENDED, f"{self._config.feed} feed ended")
 
@@ -186,7 +232,7 @@ class GatewayService:
                 **DRAFT,
                 timestamp_ns=self._clock.now_ns(),
                 exchange=self._feed.exchange,
-                peer="feed",
+                peer="replay" if isinstance(self._feed, StoreFeed) else "feed",
                 state=state,
                 detail=detail,
             )
@@ -234,8 +280,15 @@ class GatewayService:
             self._process.log.warning("line_skipped", line=line_number, reason=reason)
 
 
-def make_feed(config: GatewayConfig, instruments: InstrumentTable, on_malformed: OnMalformed) -> Feed:
+def make_feed(
+    config: GatewayConfig,
+    instruments: InstrumentTable,
+    on_malformed: OnMalformed,
+    store_config: StoreConfig | None = None,
+) -> Feed:
     """The feed that the config names."""
+    if config.feed == "store":
+        return StoreFeed(config.store, store_config)
     if config.feed == "recorded":
         return RecordedFeed(config.recorded, on_malformed)
     exchange = config.synthetic.exchange

@@ -6,12 +6,10 @@ from pathlib import Path
 import click
 
 from common.command import Command, load_config, run_options
-from common.config import parse_value
-from common.errors import ConfigError
-from common.ids import check_name
 from common.process import run_process
 from strategy.config import StrategyConfig, StrategyConfigs
 from strategy.loader import load_parameters, load_strategy
+from strategy.options import check_option, read_param
 from strategy.service import StrategyService
 
 
@@ -50,30 +48,6 @@ def strategy(
             lambda process: StrategyService(process, section, strategy_type, parameters),
         )
     )
-
-
-def check_option(name: str) -> None:
-    """Refuse a name that cannot be part of ids and file names.
-
-    Raises:
-        ConfigError: The name is not a lower-case word.
-    """
-    try:
-        check_name(name, "strategy name")
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def read_param(text: str) -> tuple[str, object]:
-    """Split KEY=VALUE.
-
-    Raises:
-        ConfigError: There is no `=`.
-    """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--param: expected KEY=VALUE, was {text!r}")
-    return key, parse_value(value)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timer_ms: Positive = 1_000
     failures_max: Positive = 10  # callbacks that raised, within the window; then the strategy is halted
     failure_window_s: Positive = 60
+    tape: bool = True  # note what the strategy was given and decided, for `tickpulse replay --diff`
+    tape_bytes_max: Positive = 1 << 30  # of one life; about 200 M messages. The tape ends there, the strategy goes on
+    tapes_kept: Positive = 10  # the one that is written included
 
     def __post_init__(self) -> None:
         for pattern in self.instruments:

@@ -5,6 +5,7 @@ the order in which they were emitted, whatever the network does to them.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from common.ids import make_signal_id, parse_signal_id
 from strategy.base import PlacedOrder
 from strategy.checkpoint import Checkpoint
 from strategy.outbox import Instruction, Outbox, OutboxFullError, OutboxStore, id_of
+
+OnEmitted = Callable[[Instruction], object]
 
 
 class OnWarning(Protocol):
@@ -28,9 +31,16 @@ class Emitter:
     """The order of one strategy's instructions, over all its lives."""
 
     def __init__(
-        self, *, name: str, epoch: int, outbox: Outbox, store: OutboxStore, on_warning: OnWarning | None
+        self,
+        *,
+        name: str,
+        epoch: int,
+        outbox: Outbox,
+        store: OutboxStore,
+        on_warning: OnWarning | None = None,
+        on_emitted: OnEmitted | None = None,
     ) -> None:
-        """Take over what an earlier life has left."""
+        """Take over what an earlier life has left; `on_emitted` sees each instruction before it has a sender."""
         self.outbox = outbox
         # The signals are reported even when there was none.
         self.counts = Counter(signals_emitted=0)
@@ -39,6 +49,7 @@ class Emitter:
         self._number = 0
         self._store = store
         self._on_warning = on_warning
+        self._on_emitted = on_emitted
         self._unwritten: list[Instruction] = []
         self._ended: list[str] = []
         self._was_full = False
@@ -77,6 +88,8 @@ class Emitter:
         self._number += 1
         self.last_id = id_of(instruction)
         self.counts[f"{instruction.kind}s_emitted"] += 1
+        if self._on_emitted is not None:
+            self._on_emitted(instruction)
 
     def cancel(self, placed: PlacedOrder, now_ns: int) -> None:
         """Ask for the cancellation of an order; once, until the executor has answered."""

@@ -31,7 +31,7 @@ from common.instruments import InstrumentTable
 from strategy.base import Order, PlacedOrder, Strategy
 from strategy.checkpoint import Checkpoint, Mark, encode_state, is_taken
 from strategy.config import StrategyConfig
-from strategy.emitter import Emitter, OnWarning
+from strategy.emitter import Emitter, OnEmitted, OnWarning
 from strategy.outbox import Outbox, OutboxFullError, OutboxStore
 from strategy.portfolio import Portfolio
 
@@ -60,6 +60,7 @@ class Engine:
         market_position: Callable[[], dict[str, Mark]] = dict,
         on_failure: OnFailure | None = None,
         on_warning: OnWarning | None = None,
+        on_emitted: OnEmitted | None = None,
     ) -> None:
         """Build the strategy and load what an earlier life has left; no callback runs before the state is known.
 
@@ -75,7 +76,9 @@ class Engine:
             resend_ms_max=config.resend_ms_max,
             signals_max=config.outbox_signals_max,
         )
-        self._emitter = Emitter(name=name, epoch=epoch, outbox=self.outbox, store=store, on_warning=on_warning)
+        self._emitter = Emitter(
+            name=name, epoch=epoch, outbox=self.outbox, store=store, on_warning=on_warning, on_emitted=on_emitted
+        )
         self.counts = self._emitter.counts
         for instruction in self.outbox:
             if isinstance(instruction, Signal):
@@ -144,8 +147,7 @@ class Engine:
             self._held.append(tick)  # one for each topic; the strategy has not begun yet
             return
         self.now_ns = now_ns
-        self.counts["ticks_from_snapshot"] += 1
-        self._on_tick(tick, now_ns)
+        self._take_snapshot(tick, now_ns)
 
     def on_event(self, message: Message, now_ns: int) -> None:
         """Take a message of the executor's events; those of other strategies pass by."""
@@ -299,6 +301,10 @@ class Engine:
         if self._is_gate_closed:
             raise OrderGateClosedError(f"{self.name}: stopped; expected new orders before on_stop returns")
 
+    def _take_snapshot(self, tick: Tick, now_ns: int) -> None:
+        self.counts["ticks_from_snapshot"] += 1
+        self._on_tick(tick, now_ns)
+
     def _on_tick(self, tick: Tick, now_ns: int) -> None:
         if now_ns - tick.timestamp_ns > self._age_ns_max:
             self.counts["ticks_stale"] += 1
@@ -373,7 +379,7 @@ class Engine:
             self._call(self.strategy.load_state, msgspec.msgpack.decode(self._state))
         self._call(self.strategy.on_start)
         for tick in self._held:
-            self.on_snapshot(tick, self.now_ns)
+            self._take_snapshot(tick, self.now_ns)
         self._held.clear()
 
     def _write(self) -> None:

@@ -13,7 +13,8 @@ import msgspec
 
 from common.checkpoints import BackgroundCheckpoints
 from common.crash_points import crash_point
-from common.errors import ConfigError, FatalError, WireError
+from common.errors import FatalError, WireError
+from common.sqlite_files import Kind, open_database, statements
 from common.wire.codec import decode_body, encode_body
 from strategy.checkpoint import Checkpoint, Mark
 from strategy.outbox import Instruction, Kept, id_of
@@ -38,6 +39,8 @@ CREATE TABLE checkpoint (
 ) STRICT;
 INSERT INTO checkpoint (only) VALUES (1);
 """
+
+OUTBOX = Kind("outbox", APPLICATION_ID, SCHEMA_VERSION, statements(SCHEMA))
 
 _INSERT = "INSERT INTO instructions (number, id, body) VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM instructions WHERE number = ?"
@@ -66,7 +69,7 @@ class SqliteOutboxStore:
         self._last_number = 0
         self._last_id: str | None = None
         self._numbers: dict[str, int] = {}
-        self._connection = _open(path, synchronous)
+        self._connection = open_database(path, OUTBOX, synchronous=synchronous)
         self._checkpoints = BackgroundCheckpoints(self._connection, path)
 
     def load(self) -> Kept:
@@ -144,35 +147,3 @@ class SqliteOutboxStore:
         if not isinstance(message, Instruction) or id_of(message) != instruction_id:
             raise FatalError(f"outbox {self._path}: row {number}: expected instruction {instruction_id}, was {message}")
         return message
-
-
-def _open(path: Path, synchronous: str) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            # First of all: setting the journal mode would already change a file that is not ours.
-            _check_or_create(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
-        except (sqlite3.Error, ConfigError):
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        raise FatalError(f"outbox {path}: expected a readable SQLite file, {error}; restore or remove it") from error
-    return connection
-
-
-def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application_id == 0 and tables == 0:
-        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-        connection.executescript(f"BEGIN; {marks} {SCHEMA} COMMIT;")
-        return
-    if application_id != APPLICATION_ID:
-        raise ConfigError(f"outbox {path}: expected a tickpulse outbox, was another SQLite file; move it away")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"outbox {path}: expected schema version {SCHEMA_VERSION}, was {version}; use the tickpulse that wrote it"
-        )

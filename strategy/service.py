@@ -18,6 +18,8 @@ from strategy.base import Strategy
 from strategy.config import StrategyConfig
 from strategy.engine import Engine
 from strategy.outbox_store import SqliteOutboxStore
+from strategy.tape.file import TapeFile, make_head, remove_old_tapes, tape_path
+from strategy.tape.taped_engine import TapedEngine
 
 FRAMES_PER_TURN_MAX = 1_000
 HOUSEKEEPING_NS = 5 * NS_PER_MS
@@ -43,6 +45,7 @@ class StrategyService:
         self._next_housekeeping_ns = 0
         self._breaks_seen = 0
         self._send_refused = 0
+        self._tape: TapeFile | None = None
 
     def open(self) -> None:
         """Open the outbox, then connect to gateway and executor, in whatever order they start."""
@@ -62,18 +65,9 @@ class StrategyService:
             log=process.log,
             faults=process.faults,
         )
-        self._engine = Engine(
-            name=name,
-            epoch=process.epoch,
-            config=self._config,
-            instruments=process.config.instruments(),
-            strategy_type=self._strategy_type,
-            parameters=self._parameters,
-            store=self._store,
-            market_position=self._market.subscriber.positions,
-            on_failure=self._on_failure,
-            on_warning=process.log.warning,
-        )
+        self._engine = self._build_engine(self._store)
+        if isinstance(self._engine, TapedEngine):
+            self._tape = self._begin_tape(self._engine)
         self._event_stream = Subscriber(
             [*EVENT_KINDS, f"state_reported.executor.{name}"], on_fault=process.faults.on("events")
         )
@@ -103,6 +97,10 @@ class StrategyService:
             self._engine.on_time(now_ns)
             self._flush(now_ns)
             self._ask_for_state(now_ns)
+            if self._tape is not None:
+                self._tape.write()
+        elif self._tape is not None and self._tape.is_due:
+            self._tape.write()
 
     def readiness(self) -> str | None:
         """Ready when the snapshot is taken and the executor has told positions and open orders."""
@@ -119,6 +117,8 @@ class StrategyService:
             **events,
             "sends_refused": self._send_refused,
             "is_halted": int(self._engine.halt_reason is not None),
+            "tape_bytes": 0 if self._tape is None else self._tape.bytes_written,
+            "tapes_ended": int(self._tape is not None and self._tape.is_ended),
         }
 
     def latencies(self) -> Mapping[str, Latency]:
@@ -140,9 +140,35 @@ class StrategyService:
         return self._engine.is_settled
 
     def close(self) -> None:
-        """Give the outbox back."""
+        """Give tape and outbox back."""
+        if self._tape is not None:
+            self._tape.close()
         if self._store is not None:
             self._store.close()
+
+    def _build_engine(self, store: SqliteOutboxStore) -> Engine:
+        process = self._process
+        engine_type = TapedEngine if self._config.tape else Engine
+        return engine_type(
+            name=process.source,
+            epoch=process.epoch,
+            config=self._config,
+            instruments=process.config.instruments(),
+            strategy_type=self._strategy_type,
+            parameters=self._parameters,
+            store=store,
+            market_position=self._market.subscriber.positions,
+            on_failure=self._on_failure,
+            on_warning=process.log.warning,
+        )
+
+    def _begin_tape(self, engine: TapedEngine) -> TapeFile:
+        process, now_ns = self._process, self._clock.now_ns()
+        state_directory = process.run_directory.path / "state"
+        path = tape_path(state_directory, engine.name, engine.epoch)
+        remove_old_tapes(state_directory, engine.name, self._config.tapes_kept, process.log)
+        head = make_head(engine, self._config, self._parameters, now_ns)
+        return TapeFile(path, engine, head, self._config.tape_bytes_max, process.log)
 
     def _on_market(self, message: Message) -> None:
         now_ns = self._clock.now_ns()

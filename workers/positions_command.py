@@ -11,12 +11,16 @@ import click
 
 from common.clock import NS_PER_MS, SystemClock
 from common.command import Command, load_config, run_options
+from common.errors import InvalidValueError
 from common.history import open_history
 from common.instruments import quote_currency
 from common.money import EXACT, ZERO, plain
 from common.run_directory import RunDirectory
+from common.store.config import StoreConfig
+from common.store.times import parse_time_ns
 from common.tables import Column, Row, format_table, format_time
 from workers.positions import Positions
+from workers.positions_as_of import read_positions
 from workers.sqlite_model import position_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,11 +102,26 @@ def filtering_options(function: F) -> F:
 
 @click.command(cls=Command, epilog=EPILOG)
 @click.option("--all", "shows_flat", is_flag=True, help="Flat ones too.")
+@click.option("--as-of", "as_of", metavar="TIME", help="As an event log told of them by then; ISO 8601. Needs --store.")
+@click.option("--store", metavar="ADDRESS", help="That event log, such as jsonl:PATH.")
 @filtering_options
 def positions(
-    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, shows_flat: bool, **options: Any
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    *,
+    shows_flat: bool,
+    as_of: str | None,
+    store: str | None,
+    **options: Any,
 ) -> None:
     """Show what each strategy holds, marked at the price of its last fill. Amounts in quote units."""
+    if (as_of is None) != (store is None):
+        raise click.UsageError("expected --as-of TIME and --store ADDRESS together")
+    if as_of is not None and store is not None:
+        config = load_config(config_path, run_dir, assignments).section("store", StoreConfig)
+        _show_as_of(store, as_of, config, shows_flat=shows_flat, **options)
+        return
     rows, standing = _read("positions", "strategy, exchange, symbol", config_path, run_dir, assignments, options)
     rows = [row for row in rows if shows_flat or Decimal(row["quantity"])]
     _print("positions", rows, POSITION_COLUMNS, standing, as_json=options["as_json"])
@@ -141,6 +160,35 @@ def trades(
     """Show our trades, newest last, with what the exchange has corrected or cancelled since."""
     rows, standing = _read("trades", "execution_number", config_path, run_dir, assignments, options)
     _print("trades", rows[-limit:] if limit else rows, TRADE_COLUMNS, standing, as_json=options["as_json"])
+
+
+def _show_as_of(
+    address: str,
+    as_of: str,
+    config: StoreConfig,
+    *,
+    shows_flat: bool,
+    as_json: bool,
+    symbol: str | None,
+    strategy: str | None,
+) -> None:
+    try:
+        as_of_ns = parse_time_ns(as_of)
+    except InvalidValueError as error:
+        raise click.UsageError(f"--as-of {error}") from error
+    found, standing = read_positions(address, as_of_ns, config)
+    rows = [
+        row
+        for row in found
+        if (shows_flat or Decimal(row["quantity"]))
+        and symbol in {None, row["symbol"]}
+        and strategy in {None, row["strategy"]}
+    ]
+    if as_json:
+        click.echo(json.dumps({"positions": rows, "last_id": standing.last_id}, indent=2))
+        return
+    click.echo(format_table(POSITION_COLUMNS, rows) if rows else "no positions")
+    click.echo(f"\n{standing.text()}")
 
 
 def _read(

@@ -4,16 +4,14 @@ One file a process, so that no process waits for another to write. A letter is `
 redriven, and the process that owns the file then treats it like a new event. What is gone from here is in the log.
 """
 
-import contextlib
 import enum
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from common.errors import ConfigError, FatalError
+from common.sqlite_files import Kind, open_database, statements
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x7470646C  # "tpdl"
@@ -25,7 +23,7 @@ FRAME_BYTES_KEPT = 65_536
 CHANNEL_OWNER = "channel:"
 FRAMES_OWNER = "frames:"
 
-SCHEMA = f"""
+SCHEMA = """
 CREATE TABLE letters (
     id INTEGER PRIMARY KEY,
     state TEXT NOT NULL DEFAULT 'kept',
@@ -42,9 +40,8 @@ CREATE TABLE letters (
     frame BLOB NOT NULL
 );
 CREATE INDEX letters_state ON letters (state);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
 """
+LETTERS = Kind("dead letters", APPLICATION_ID, SCHEMA_VERSION, statements(SCHEMA))
 
 
 class LetterState(enum.StrEnum):
@@ -94,22 +91,8 @@ class DeadLetters:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Used by one thread at a time, not always the same.
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, timeout=locked_s_max, check_same_thread=False
-            )
-            try:
-                _check_or_create(self._connection, path)
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-            except (sqlite3.Error, ConfigError):
-                self._connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise FatalError(
-                f"dead letters {path}: expected a readable SQLite file, {error}; restore or remove it"
-            ) from error
+        # Used by one thread at a time, not always the same.
+        self._connection = open_database(path, LETTERS, locked_s_max=locked_s_max, check_same_thread=False)
 
     def keep(self, letter: DeadLetter) -> int:
         """Write a letter; it is safe against the process's death from here on. Gives back its number."""
@@ -172,23 +155,6 @@ class DeadLetters:
 def _letter_of(row: tuple[Any, ...]) -> DeadLetter:
     values = dict(zip((*_COLUMNS, "id", "state"), row, strict=True))
     return DeadLetter(**{**values, "state": LetterState(values["state"])})
-
-
-def _check_or_create(connection: sqlite3.Connection, path: Path) -> None:
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application_id == 0 and tables == 0:
-        with contextlib.suppress(sqlite3.OperationalError):  # another process made it at the same moment
-            connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application_id != APPLICATION_ID:
-        raise ConfigError(f"dead letters {path}: expected a tickpulse file, was another SQLite file; move it away")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"dead letters {path}: expected schema version {SCHEMA_VERSION}, was {version}; "
-            "use the tickpulse that wrote it"
-        )
 
 
 def files_of(state_directory: Path) -> Iterator[Path]:

@@ -158,7 +158,8 @@ def nested_types() -> list[type[msgspec.Struct]]:
         part
         for message_type in MESSAGE_TYPES
         for field in msgspec.structs.fields(message_type)
-        for part in (field.type, *getattr(field.type, "__args__", ()))
+        for bare in [field.type.__origin__ if hasattr(field.type, "__metadata__") else field.type]
+        for part in (bare, *getattr(bare, "__args__", ()))
         if isinstance(part, type) and issubclass(part, msgspec.Struct) and not issubclass(part, Message)
     }
     return sorted(found, key=lambda struct_type: struct_type.__name__)

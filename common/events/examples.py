@@ -28,6 +28,8 @@ def _example_of(struct_type: type[msgspec.Struct], *, is_full: bool) -> dict[str
 
 def _nested_example(field_type: Any, *, is_full: bool) -> Any:
     """An example of a struct, or a list of one; None for anything else."""
+    if hasattr(field_type, "__metadata__"):
+        return _nested_example(field_type.__origin__, is_full=is_full)
     for part in (field_type, *getattr(field_type, "__args__", ())):
         if isinstance(part, type) and issubclass(part, msgspec.Struct):
             example = _example_of(part, is_full=is_full)

@@ -146,6 +146,7 @@ class BookSnapshot(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.
     """
 
     kind: ClassVar[str] = "book_snapshot"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -163,6 +164,7 @@ class BookDelta(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Boo
     """
 
     kind: ClassVar[str] = "book_delta"
+    emitters = ("gateway",)
 
     raw_symbol: Symbol
     local_timestamp_ns: int
@@ -176,11 +178,12 @@ class BookDelta(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Boo
 class Bar(ListedMessage, Event, frozen=True, kw_only=True, tag="Market.Bar.Updated.v1"):
     """Open, high, low and close of an interval: told while it forms, and once more, with `is_closed`, when it ends.
 
-    Its interval begins at `open_timestamp_ns` and ends before `close_timestamp_ns`; of a tick or volume bar that still
-    forms, that is the time of the newest trade in it.
+    The interval of a time bar begins at `open_timestamp_ns` and ends before `close_timestamp_ns`; of a tick or volume
+    bar these are the times of the first and the newest trade in it.
     """
 
     kind: ClassVar[str] = "bar"
+    emitters = ("gateway",)
 
     bar_kind: Literal["time", "tick", "volume"]
     interval: Name
@@ -202,7 +205,7 @@ class SnapshotRequested(
     """A late or gapped subscriber asks the gateway for the last value of each topic."""
 
     kind: ClassVar[str] = "snapshot_request"
-    emitters = ("strategy",)
+    emitters = ("strategy", "recorder")
     answer = "snapshot"
 
     subscriber: Id

@@ -1,15 +1,18 @@
 """System domain: what processes say about themselves."""
 
 import enum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from common.events.base import Code, Count, Event, EventId, Name, Priority, Text, Word
+from common.events.base import Code, Command, Count, Event, EventId, Id, Name, Priority, Reply, Text, Word
 
 TOPICS_PER_HEARTBEAT_MAX = 256
+LOG_HOLES_MAX = 2_000  # 350 kB, a third of the largest frame
 
+StreamName = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 
 
 class ChannelHeartbeat(
@@ -175,6 +178,32 @@ class MessageDeadLettered(Event, frozen=True, kw_only=True, tag="System.Message.
         return f"{self.kind}.{self.consumer}.{self.code}"
 
 
+class GapFound(Event, frozen=True, kw_only=True, tag="System.Log.GapFound.v1"):
+    """Numbers of a stream that the event log does not have: all of them from `first_seq` to `last_seq`.
+
+    Without `last_seq` nobody can tell where it ends, or whether anything is missing: a publisher's life ended while
+    nobody recorded. `reason` is LOST_ON_CHANNEL, RECORDER_DOWN, BUFFER_FULL, DISK_FULL, or LATE for what had been
+    back-filled before it came. With `is_recovered` a gap is told once more: what was missing now stands in the log,
+    back-filled from a history.
+    """
+
+    kind: ClassVar[str] = "log_gap"
+    priority = Priority.HIGH
+    emitters = ("recorder",)
+
+    channel: Word
+    stream: StreamName
+    publisher: Name
+    publisher_epoch: Count
+    first_seq: Count
+    last_seq: Count | None = None
+    reason: Code
+    is_recovered: bool = False
+
+    def topic(self) -> str:
+        return f"{self.kind}.recorder.{self.channel}"
+
+
 class BreakerOpened(Event, frozen=True, kw_only=True, tag="System.Breaker.Opened.v1"):
     """So many attempts in a row failed that `peer` is left alone for `pause_ns`. `owner` is who calls it."""
 
@@ -207,3 +236,92 @@ class BreakerClosed(Event, frozen=True, kw_only=True, tag="System.Breaker.Closed
 
     def topic(self) -> str:
         return f"{self.kind}.{self.owner}.{self.peer}"
+
+
+class ReplayAction(enum.StrEnum):
+    """What a replay may be told."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STEP = "step"
+    SEEK = "seek"
+    SPEED = "speed"
+    STATUS = "status"
+
+
+class ReplayState(enum.StrEnum):
+    """What a replay does."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class ReplayControlRequested(Command, frozen=True, kw_only=True, tag="System.Replay.ControlRequested.v1"):
+    """Tells a replay to hold, go on, let one event through, go elsewhere in the log, or change its speed.
+
+    `seek` needs `seek_ns`, `speed` needs `speed`. Answered by `replay_answer`.
+    """
+
+    kind: ClassVar[str] = "replay_request"
+    answer = "replay_answer"
+
+    request_id: Id
+    action: ReplayAction
+    seek_ns: int | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    def topic(self) -> str:
+        return f"{self.kind}.replay.{self.action}"
+
+
+class ReplayControlAnswered(Reply, frozen=True, kw_only=True, tag="System.Replay.ControlAnswered.v1"):
+    """What came of a command to a replay, and where it stands. `reason` is an UPPER_CASE code where it was refused."""
+
+    kind: ClassVar[str] = "replay_answer"
+    emitters = ("gateway",)
+
+    request_id: Id
+    is_done: bool
+    reason: Name | None = None
+    detail: Text = ""
+    state: ReplayState
+    position_ns: int
+    speed: float
+    events: Count
+
+    def topic(self) -> str:
+        return f"{self.kind}.replay.all"
+
+
+class LogHole(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Records that a log does not hold any more, and the digests of its chain around them.
+
+    `digest_before` is that of the record before `first_id` that is kept, `digest_after` that of record `last_id`, as
+    32 hex digits each.
+    """
+
+    first_id: Count
+    last_id: Count
+    digest_before: Digest
+    digest_after: Digest
+
+
+class LogPruned(Event, frozen=True, kw_only=True, tag="System.Log.Pruned.v1"):
+    """Records were taken out of an event log: by retention, into quarantine, or because they are lost.
+
+    A log with a hole that no such event names was tampered with. `records_of_type` counts what was taken out, as far as
+    it could be read. It stands in the log that it speaks of, and one log takes no notice of another's.
+    """
+
+    kind: ClassVar[str] = "log_pruned"
+    priority = Priority.HIGH
+
+    store_id: Id
+    cause: Literal["retention", "quarantine", "loss"]
+    detail: Text
+    records_of_type: Annotated[dict[TypeName, int], msgspec.Meta(max_length=1_000)]
+    holes: Annotated[list[LogHole], msgspec.Meta(max_length=LOG_HOLES_MAX)]
+
+    def topic(self) -> str:
+        return f"{self.kind}.store.{self.store_id}"

@@ -39,16 +39,7 @@ def ask(config: Config, request: ControlRequested, answer_ms_max: int = ANSWER_M
         NotReadyError: Nobody answered in time, or with something that is no answer to it.
     """
     endpoint = config.endpoint("control")
-    # No linger: a command that its author was told is lost must not leave afterwards.
-    with Sockets(msgspec.structs.replace(config.settings().sockets, linger_ms=0)) as sockets:
-        socket = sockets.connect_requester(endpoint)
-        offer(socket, codec.encode_sealed(request))
-        waiter = Waiter(socket)
-        deadline_ns = SystemClock.monotonic_ns() + answer_ms_max * NS_PER_MS
-        frame = None
-        while frame is None and (left_ns := deadline_ns - SystemClock.monotonic_ns()) > 0:
-            waiter.wait(left_ns // NS_PER_MS + 1)
-            frame = take_answer(socket)
+    frame = ask_once(config, endpoint, codec.encode_sealed(request), answer_ms_max)
     if frame is None:
         is_open = request.action is not ControlAction.STATUS
         advice = " Whether it was done is not known: look with `tickpulse trading`" if is_open else ""
@@ -57,6 +48,21 @@ def ask(config: Config, request: ControlRequested, answer_ms_max: int = ANSWER_M
             f"{config.run_directory().path}?{advice}"
         )
     return _read(frame, request)
+
+
+def ask_once(config: Config, endpoint: str, frame: bytes, answer_ms_max: int) -> bytes | None:
+    """Send one request and wait for its answer; None when none came in time."""
+    # No linger: a command that its author was told is lost must not leave afterwards.
+    with Sockets(msgspec.structs.replace(config.settings().sockets, linger_ms=0)) as sockets:
+        socket = sockets.connect_requester(endpoint)
+        offer(socket, frame)
+        waiter = Waiter(socket)
+        deadline_ns = SystemClock.monotonic_ns() + answer_ms_max * NS_PER_MS
+        answer = None
+        while answer is None and (left_ns := deadline_ns - SystemClock.monotonic_ns()) > 0:
+            waiter.wait(left_ns // NS_PER_MS + 1)
+            answer = take_answer(socket)
+    return answer
 
 
 def _read(frame: bytes, request: ControlRequested) -> ControlAnswered:

@@ -5,7 +5,10 @@ same records, so one can be converted into any other without loss. `journal` is 
 remember to act once. A store decides nothing, so it may be behind, but never silently incomplete.
 
     record, selection        what is kept, and what is asked for       contract   what every format promises
-    chain, anchors           what shows tampering                      address    which format, from its URL
+    chain, anchors, walk     what shows tampering                      address    which format, from its URL
+    retention                what may be removed                       times      as people type them
     memory                   for tests and for small things            asynchronous   the same contract, awaited
+    replay/, projection      a range of it again, and state as of a record    times   as people write them
+    json_messages            messages as readable JSON                 sealing, keyring   encryption at rest
     jsonl/ sqlite/ parquet/  the formats
 """

@@ -10,6 +10,7 @@ import msgspec
 from common.errors import ConfigError, FatalError, TickpulseError
 from common.events.base import Message
 from common.store.record import Record
+from common.store.retention import Policy, Pruning
 from common.store.selection import EVERYTHING, Selection
 
 
@@ -163,6 +164,22 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def stats(self) -> Stats:
         """What is in it."""
+
+    def repair(self, now_ns: int) -> list[str]:
+        """Take damaged parts out of the log, keep them in quarantine, record the holes; what was done, in words.
+
+        Raises:
+            StoreConfigError: It was opened for reading, or this format cannot.
+        """
+        raise StoreConfigError(f"store: the format {self.format} cannot be repaired")
+
+    def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
+        """Remove what a retention policy lets go, and record that in the log itself.
+
+        Raises:
+            StoreConfigError: It was opened for reading and this is no dry run, or this format cannot.
+        """
+        raise StoreConfigError(f"store: the format {self.format} cannot be pruned")
 
     @abc.abstractmethod
     def close(self) -> None:

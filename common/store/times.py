@@ -70,7 +70,7 @@ def parse_duration_ns(text: str) -> int:
     return _in_range(total, text)
 
 
-def format_time(time_ns: int) -> str:
+def format_time_ns(time_ns: int) -> str:
     """A time as `parse_time_ns` reads it: UTC, with as many decimals as it has, to the nanosecond."""
     seconds, nanoseconds = divmod(time_ns, NS_PER_S)
     text = (_EPOCH + dt.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

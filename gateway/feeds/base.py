@@ -21,6 +21,7 @@ class QuoteUpdate(msgspec.Struct, frozen=True, gc=False):
     ask_size: float
     local_timestamp_ns: int
     exchange_timestamp_ns: int | None = None
+    update_id: int | None = None  # of the order book that it was taken from, where the venue says so
 
 
 class TradeUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +36,51 @@ class TradeUpdate(msgspec.Struct, frozen=True, gc=False):
     trade_id: str | None = None
 
 
-Update = QuoteUpdate | TradeUpdate
+class TickUpdate(msgspec.Struct, frozen=True, gc=False):
+    """A whole tick as a gateway once broadcast it, checked then, and the trade that made it, if one did."""
+
+    raw_symbol: str
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last: float | None
+    volume: float | None
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+    trade: TradeUpdate | None = None
+
+
+Levels = list[tuple[float, float]]  # price and size
+
+
+class DepthUpdate(msgspec.Struct, frozen=True, gc=False):
+    """Levels of the order book that changed, as the venue sent them, unchecked; size 0 takes a level away.
+
+    It holds the book's updates from the first to the last id; the next one goes on with the id after it.
+    """
+
+    raw_symbol: str
+    first_update_id: int
+    last_update_id: int
+    bids: Levels
+    asks: Levels
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+
+
+class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
+    """The whole order book, as deep as the venue gives it, unchecked. Best prices first."""
+
+    raw_symbol: str
+    update_id: int
+    bids: Levels
+    asks: Levels
+    local_timestamp_ns: int
+    exchange_timestamp_ns: int | None = None
+
+
+Update = QuoteUpdate | TradeUpdate | TickUpdate | DepthUpdate | DepthSnapshot
 
 
 class QuoteBatch(msgspec.Struct, frozen=True, gc=False):

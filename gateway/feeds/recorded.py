@@ -12,7 +12,7 @@ from itertools import islice
 from common.clock import NS_PER_S
 from common.errors import ConfigError
 from gateway.config import RecordedConfig
-from gateway.feeds.base import Update
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, Update
 from gateway.feeds.binance import LINE_BYTES_MAX, Ignored, Malformed, Outcome, parse_line
 from gateway.feeds.capture_file import CaptureFile
 
@@ -55,7 +55,7 @@ class RecordedFeed:
         """Open the file and find its first update, which is due now.
 
         Raises:
-            ConfigError: The file cannot be opened, or holds no quote and no trade.
+            ConfigError: The file cannot be opened, or holds no update that is asked for.
         """
         self.close()
         self._counts.clear()
@@ -118,7 +118,9 @@ class RecordedFeed:
     def _take(self, outcome: Outcome, line_number: int) -> None:
         if isinstance(outcome, Malformed):
             self._refuse(line_number, outcome.reason)
-        elif isinstance(outcome, Ignored):
+        elif isinstance(outcome, Ignored) or (
+            not self._config.depth and isinstance(outcome, DepthUpdate | DepthSnapshot)
+        ):
             self._counts["lines_ignored"] += 1
         else:
             self._updates.append(outcome)
@@ -148,8 +150,8 @@ class RecordedFeed:
         hints = [f"line {number}: {reason}" for number, reason in self.malformed_lines[:1]]
         hints += [self.damage] if self.damage else []
         return (
-            f"capture file {self._config.path!r}: expected Binance bookTicker or trade messages, one a line behind the "
-            f"receive time in ns, was none in {counts['lines_read']} lines ({counts['lines_malformed']} malformed, "
+            f"capture file {self._config.path!r}: expected Binance bookTicker, trade or depth messages, each after "
+            f"the receive time in ns, was none in {counts['lines_read']} lines ({counts['lines_malformed']} malformed, "
             f"{counts['lines_ignored']} of other streams{''.join(f'; {hint}' for hint in hints)}); "
             f"give another file in gateway.recorded.path"
         )

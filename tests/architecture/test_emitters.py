@@ -10,7 +10,7 @@ from common.events.base import Message
 from common.events.registry import MESSAGE_TYPES, type_name
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers")
+PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers", "recorder")
 TYPE_NAMES = {message_type.__name__ for message_type in MESSAGE_TYPES}
 # What a process makes and does not send.
 KEPT = {
@@ -36,14 +36,15 @@ def names_in(package: str) -> frozenset[str]:
     )
 
 
-def made_in(package: str) -> set[str]:
+@functools.cache
+def made_in(package: str) -> frozenset[str]:
     """Message types that a package builds by name."""
-    return {
+    return frozenset(
         node.func.id
         for tree in trees_of(package)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TYPE_NAMES
-    }
+    )
 
 
 @pytest.mark.parametrize("message_type", MESSAGE_TYPES, ids=type_name)

@@ -12,14 +12,17 @@ from support.feed_builders import (
     FOREVER_NS,
     START_NS,
     drain,
-    make_depth_line,
     make_instrument,
     make_quote_line,
     make_recorded_feed,
+    make_store_feed,
     make_synthetic_feed,
     make_trade_line,
+    make_unused_line,
     write_capture,
 )
+from support.gateway_builders import Broadcast, make_quote, make_trade
+from support.replay_builders import write_frames
 
 from gateway.feeds.base import Feed, Update
 
@@ -34,26 +37,46 @@ slices_of_reads: st.SearchStrategy[Slices] = st.lists(
 
 def write_small_capture(directory: Path) -> Path:
     """Forty updates, a millisecond apart, between lines of the other sorts; one has a time that goes back."""
-    lines = [b"no message", make_depth_line()]
+    lines = [b"no message", make_unused_line()]
     for number in range(UPDATE_COUNT):
         local_ns = CAPTURED_NS + (number - 2 * (number == UPDATE_COUNT // 2)) * SPACING_NS
         lines.append(make_trade_line(local_ns) if number % 4 == 0 else make_quote_line(local_ns))
-    return write_capture(directory / "capture.txt", [*lines, make_depth_line(), b"no message"])
+    return write_capture(directory / "capture.txt", [*lines, make_unused_line(), b"no message"])
+
+
+def write_small_log(directory: Path) -> Path:
+    """The same forty updates in an event log, as a gateway broadcast them: single ticks, groups and trades."""
+    broadcast = Broadcast()
+    for number in range(0, UPDATE_COUNT, 4):
+        now_ns = CAPTURED_NS + number * SPACING_NS
+        broadcast.publish(make_trade(), make_quote(), make_quote(bid=99.0), now_ns=now_ns)
+        broadcast.publish(make_quote(ask=101.0), now_ns=now_ns + SPACING_NS)
+    return write_frames(directory / "log", broadcast.take())
 
 
 @pytest.fixture(
     scope="module",
-    params=["synthetic", "synthetic without waiting", "recorded", "recorded without waiting"],
+    params=[
+        "synthetic",
+        "synthetic without waiting",
+        "recorded",
+        "recorded without waiting",
+        "store",
+        "store without waiting",
+    ],
 )
 def make_feed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Feed]:
     """Make feeds of forty updates that are not started."""
     instruments = [make_instrument("BTC/USDT"), make_instrument("ETH/USDT"), make_instrument("SOL/USDT")]
     path = write_small_capture(tmp_path_factory.mktemp("feed"))
+    log = write_small_log(tmp_path_factory.mktemp("log"))
     makers: dict[str, Callable[[], Feed]] = {
         "synthetic": lambda: make_synthetic_feed(*instruments, rate=1_000.0, tick_count_max=UPDATE_COUNT),
         "synthetic without waiting": lambda: make_synthetic_feed(*instruments, rate=0.0, tick_count_max=UPDATE_COUNT),
         "recorded": lambda: make_recorded_feed(path),
         "recorded without waiting": lambda: make_recorded_feed(path, speed=0.0),
+        "store": lambda: make_store_feed(log),
+        "store without waiting": lambda: make_store_feed(log, speed=0.0),
     }
     return makers[request.param]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.eventually import eventually
+from support.nursery import close_nursery
 from support.pipeline import Pipeline
 from support.plain_client import PlainClient
 
@@ -23,6 +24,7 @@ def nothing_left_behind() -> Iterator[None]:
 
     yield
 
+    close_nursery()
     survivors: dict[int, str] = {}
     try:
         # A process that was told to end by its parent may need a moment to be gone.

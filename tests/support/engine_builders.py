@@ -110,6 +110,7 @@ class Stage:
         is_started: bool = True,
         store: OutboxStore | None = None,
         epoch: int = EPOCH,
+        engine_type: type[Engine] = Engine,
         **config: Any,
     ) -> None:
         """Build the engine; `store` is what an earlier life has left, `config` are keys of its table."""
@@ -117,8 +118,8 @@ class Stage:
         self.failures: list[tuple[str, Exception]] = []
         self.warnings: list[tuple[str, dict[str, Any]]] = []
         self.marks: dict[str, Mark] = {}
-        section = msgspec.convert(config, StrategyConfig)
-        self.engine = Engine(
+        section = self.config = msgspec.convert(config, StrategyConfig)
+        self.engine = engine_type(
             name=NAME,
             epoch=epoch,
             config=section,

@@ -5,11 +5,16 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+from support.replay_process import SMALL
 
 from common.instruments import Instrument
-from gateway.config import RecordedConfig, SyntheticConfig
+from common.store import address
+from gateway.config import RecordedConfig, StoreFeedConfig, SyntheticConfig
 from gateway.feeds.base import Feed, Update
 from gateway.feeds.recorded import RecordedFeed
+from gateway.feeds.store import StoreFeed
 from gateway.feeds.synthetic import SyntheticFeed
 
 START_NS = 1_800_000_000_000_000_000
@@ -48,6 +53,12 @@ def make_recorded_feed(path: Path, *, speed: float = 1.0) -> RecordedFeed:
     return RecordedFeed(RecordedConfig(path=str(path), speed=speed))
 
 
+def make_store_feed(path: Path, **changes: Any) -> StoreFeed:
+    """Make a feed of a log of the format `small` that is not started."""
+    address.FORMATS = {**address.FORMATS, **SMALL}
+    return StoreFeed(StoreFeedConfig(**{"address": f"small:{path}", **changes}))
+
+
 def make_line(stream: str, payload: object, local_ns: int = CAPTURED_NS) -> bytes:
     """Write any capture line, without its line feed."""
     return b"%d %s" % (local_ns, json.dumps({"stream": stream, "data": payload}).encode())
@@ -75,9 +86,23 @@ def make_trade_line(local_ns: int = CAPTURED_NS, **changes: object) -> bytes:
     return make_line("btcusdt@trade", payload | changes, local_ns)
 
 
-def make_depth_line(local_ns: int = CAPTURED_NS) -> bytes:
+def make_unused_line(local_ns: int = CAPTURED_NS) -> bytes:
     """Write a message of a stream that the gateway does not use."""
-    return make_line("btcusdt@depth@100ms", {"e": "depthUpdate", "s": "BTCUSDT", "b": [], "a": []}, local_ns)
+    return make_line("btcusdt@kline_1m", {"e": "kline", "s": "BTCUSDT", "k": {}}, local_ns)
+
+
+def make_depth_line(local_ns: int = CAPTURED_NS, **changes: object) -> bytes:
+    """Write a depth update as Binance writes it; `changes` by Binance's letters."""
+    payload = {
+        "e": "depthUpdate",
+        "E": 1723161601273,
+        "s": "BTCUSDT",
+        "U": 11,
+        "u": 13,
+        "b": [["99.50000000", "2.00000000"], ["98.00000000", "0.00000000"]],
+        "a": [["100.50000000", "3.00000000"]],
+    }
+    return make_line("btcusdt@depth@100ms", payload | changes, local_ns)
 
 
 def write_capture(path: Path, lines: Iterable[bytes], *, is_gzip: bool = False) -> Path:

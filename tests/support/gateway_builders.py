@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from support.feed_builders import make_instrument
 
+from common.bars import parse_interval
 from common.events.base import Message
 from common.events.market import TICK_DTYPE, Tick, Ticks
 from common.wire.publisher import Publisher
 from common.wire.subscriber import Subscriber
-from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, QuoteBatch, QuoteUpdate, TradeUpdate, Update
 from gateway.normaliser import Normaliser
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -25,11 +26,17 @@ ETH = make_instrument("ETH/USDT")
 class Broadcast:
     """A normaliser, and all messages that a subscriber made of its frames."""
 
-    def __init__(self, *, batch_ticks_max: int = 512) -> None:
+    def __init__(self, *, batch_ticks_max: int = 512, bars: Sequence[str] = ()) -> None:
         self.messages: list[Message] = []
         self.publisher = Publisher(role="gateway", source="gateway", epoch=EPOCH, channel="market", send=self._receive)
         self._subscriber = Subscriber(["*"])
-        self.normaliser = Normaliser("simulated", [BTC, ETH], self.publisher, batch_ticks_max=batch_ticks_max)
+        self.normaliser = Normaliser(
+            "simulated",
+            [BTC, ETH],
+            self.publisher,
+            batch_ticks_max=batch_ticks_max,
+            bars=[parse_interval(text) for text in bars],
+        )
 
     def publish(self, *updates: Update, now_ns: int = NOW_NS) -> None:
         """Updates that were read together."""
@@ -72,6 +79,31 @@ def make_trade(price: float = 100.25, **changes: Any) -> TradeUpdate:
         "local_timestamp_ns": LOCAL_NS,
     }
     return TradeUpdate(**{**fields, **changes})
+
+
+def make_depth_update(**changes: Any) -> DepthUpdate:
+    """Changed levels of BTC's book, after `make_depth_snapshot`."""
+    fields: dict[str, Any] = {
+        "raw_symbol": "BTCUSDT",
+        "first_update_id": 11,
+        "last_update_id": 12,
+        "bids": [(99.5, 0.0), (99.0, 4.0)],
+        "asks": [],
+        "local_timestamp_ns": LOCAL_NS,
+    }
+    return DepthUpdate(**{**fields, **changes})
+
+
+def make_depth_snapshot(**changes: Any) -> DepthSnapshot:
+    """BTC's book, one level a side."""
+    fields: dict[str, Any] = {
+        "raw_symbol": "BTCUSDT",
+        "update_id": 10,
+        "bids": [(99.5, 1.0)],
+        "asks": [(100.5, 2.0)],
+        "local_timestamp_ns": LOCAL_NS,
+    }
+    return DepthSnapshot(**{**fields, **changes})
 
 
 def make_quote_batch(quotes: Sequence[QuoteUpdate], raw_symbol: str = "BTCUSDT") -> QuoteBatch:

@@ -15,7 +15,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from support.eventually import eventually
+from support.nursery import Child, launch
 
 from exchange.ledger_reading import read_ledger
 from exchange.ledger_schema import LEDGER_NAME
@@ -31,7 +31,7 @@ from executor.service import JOURNAL_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
-ROLES = ("exchange", "executor", "gateway", "workers")
+ROLES = ("exchange", "executor", "gateway", "workers", "recorder")
 STOP_S_MAX = 25.0
 LOG_TAIL_LINES = 15
 
@@ -73,15 +73,17 @@ def run_tickpulse(
     *arguments: str, cwd: Path = ROOT, timeout_s: float = 40.0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end, whatever its exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "common", *arguments],
-        cwd=cwd,
-        env=child_environment() | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = launch("common", arguments, cwd=cwd, env=child_environment() | environment, out=out, err=err)
+        try:
+            code = child.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(["tickpulse", *arguments], code, out.read(), err.read())
 
 
 class Pipeline:
@@ -93,8 +95,8 @@ class Pipeline:
         self.config_path = self.directory / "config.json"
         self._config = make_config() if config is None else config
         self.config_path.write_text(json.dumps(self._config))
-        self._commands: dict[str, tuple[list[str], Path]] = {}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, tuple[str, list[str], Path]] = {}  # module, arguments, directory
+        self._processes: dict[str, Child] = {}
         self._ended: set[str] = set()  # those that a test has ended
 
     def __enter__(self) -> Self:
@@ -114,24 +116,24 @@ class Pipeline:
     # Starting and ending
 
     def start(self, *names: str) -> None:
-        """Start gateway, exchange, executor or workers; they are not waited for."""
+        """Start gateway, exchange, executor, workers or recorder; they are not waited for."""
         for name in names:
-            self._launch(name, [sys.executable, "-m", name], TESTS)
+            self._launch(name, name, [], TESTS)
 
     def start_exchange(self, *options: str) -> None:
         """Start the exchange with options of its own."""
-        self._launch("exchange", [sys.executable, "-m", "exchange", *options], TESTS)
+        self._launch("exchange", "exchange", [*options], TESTS)
 
     def launch_workers(self, *options: str) -> None:
         """Start the workers' host with options of its own."""
-        self._launch("workers", [sys.executable, "-m", "workers", *options], TESTS)
+        self._launch("workers", "workers", [*options], TESTS)
 
     def start_strategy(self, name: str, reference: str, *, cwd: Path = TESTS, **params: object) -> None:
         """Start a strategy: an entry point, or `module:Class` as seen from `cwd`."""
         given = [
             text for key, value in params.items() for text in ("--param", f"{key}={json.dumps(value, default=str)}")
         ]
-        self._launch(name, [sys.executable, "-m", "strategy", name, "--as", reference, *given], cwd)
+        self._launch(name, "strategy", [name, "--as", reference, *given], cwd)
 
     def restart(self, *names: str) -> None:
         """Start again what has ended, as it was started before."""
@@ -172,7 +174,14 @@ class Pipeline:
         """
         self.check()
         strategies = [name for name in self._processes if name not in ROLES]
-        order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange", "workers"]
+        order = [
+            *(["gateway"] if "gateway" in self._processes else []),
+            *strategies,
+            "executor",
+            "exchange",
+            "workers",
+            "recorder",
+        ]
         codes = {name: self.stop(name) for name in order if self.is_running(name)}
         assert not any(codes.values()), f"expected exit code 0 of each after SIGTERM, was {codes}\n{self.story()}"
 
@@ -295,19 +304,19 @@ class Pipeline:
             parts.append("\n".join([f"--- {name}", *tail]))
         return "\n".join(parts)
 
-    def _launch(self, name: str, command: list[str], cwd: Path) -> None:
+    def _launch(self, name: str, module: str, arguments: list[str], cwd: Path) -> None:
         assert not self.is_running(name), f"{name} runs already"
-        self._commands[name] = command, cwd
+        self._commands[name] = module, arguments, cwd
         (self.directory / "logs").mkdir(exist_ok=True)
         self._ended.discard(name)
         with self._log_path(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [*command, "--run-dir", str(self.directory), "--config", str(self.config_path)],
+            self._processes[name] = launch(
+                module,
+                [*arguments, "--run-dir", str(self.directory), "--config", str(self.config_path)],
                 cwd=cwd,
                 env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                out=log,
+                err=log,
             )
 
     def _log_path(self, name: str) -> Path:

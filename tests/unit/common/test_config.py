@@ -194,7 +194,7 @@ REFUSALS: list[tuple[str, list[str], dict[str, str], str]] = [
         "[gateway]\nfeed = 'nope'",
         [],
         {},
-        "given.toml: gateway.feed: expected one of 'synthetic', 'recorded', was 'nope'",
+        "given.toml: gateway.feed: expected one of 'synthetic', 'recorded', 'store', was 'nope'",
     ),
     ("[run]\nmode = 'live'", [], {}, "given.toml: run.mode: expected one of 'simulated', was 'live'"),
     # An entry of a list, by its place.

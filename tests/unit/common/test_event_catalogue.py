@@ -22,6 +22,8 @@ FIRST_CAUSES = {
     *(event_type for event_type in EVENT_TYPES if event_type.__module__ == market.__name__),
     system.ChannelHeartbeat,
     system.ConnectionChanged,
+    system.LogPruned,
+    system.GapFound,
     system.ProcessReported,
     system.ProcessStarted,
     system.ProcessStopped,

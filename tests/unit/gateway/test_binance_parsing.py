@@ -5,9 +5,16 @@ import math
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.feed_builders import CAPTURED_NS, make_depth_line, make_line, make_quote_line, make_trade_line
+from support.feed_builders import (
+    CAPTURED_NS,
+    make_depth_line,
+    make_line,
+    make_quote_line,
+    make_trade_line,
+    make_unused_line,
+)
 
-from gateway.feeds.base import QuoteUpdate, TradeUpdate
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, QuoteUpdate, TradeUpdate, Update
 from gateway.feeds.binance import LINE_BYTES_MAX, Ignored, Malformed, parse_line
 
 QUOTE_PAYLOAD = {"s": "BTCUSDT", "b": "1", "B": "1", "a": "1", "A": "1"}
@@ -24,7 +31,7 @@ def test_book_ticker_becomes_a_quote_without_venue_time() -> None:
     """Spot bookTicker carries no time of the venue."""
     outcome = parse_line(make_quote_line(CAPTURED_NS + 5, bid="61685.99000000", ask="61686.00000000"))
 
-    assert outcome == QuoteUpdate("BTCUSDT", 61685.99, 61686.0, 2.0, 3.0, CAPTURED_NS + 5, None)
+    assert outcome == QuoteUpdate("BTCUSDT", 61685.99, 61686.0, 2.0, 3.0, CAPTURED_NS + 5, None, update_id=1)
 
 
 @pytest.mark.parametrize(("is_buyer_maker", "aggressor_side"), [(True, "sell"), (False, "buy")])
@@ -45,6 +52,32 @@ def test_trade_keeps_price_size_id_and_venue_time() -> None:
     )
 
 
+def test_depth_becomes_levels_with_their_update_ids() -> None:
+    """Size 0 is kept: it takes a level away."""
+    outcome = parse_line(make_depth_line(CAPTURED_NS))
+
+    assert outcome == DepthUpdate(
+        "BTCUSDT", 11, 13, [(99.5, 2.0), (98.0, 0.0)], [(100.5, 3.0)], CAPTURED_NS, 1_723_161_601_273_000_000
+    )
+
+
+def test_depth_of_futures_goes_on_with_the_update_it_names() -> None:
+    """Ids of futures are shared by all symbols, so `U` does not follow `u` there; `pu` says what it follows."""
+    outcome = parse_line(make_depth_line(U=15, u=19, pu=13))
+
+    assert isinstance(outcome, DepthUpdate)
+    assert (outcome.first_update_id, outcome.last_update_id) == (14, 19)
+
+
+def test_snapshot_of_the_book_is_taken() -> None:
+    """It is what Binance answers over REST, with the symbol beside it."""
+    payload = {"s": "BTCUSDT", "lastUpdateId": 10, "bids": [["99.5", "2"]], "asks": [["100.5", "3"]]}
+
+    outcome = parse_line(make_line("btcusdt@depthSnapshot", payload))
+
+    assert outcome == DepthSnapshot("BTCUSDT", 10, [(99.5, 2.0)], [(100.5, 3.0)], CAPTURED_NS, None)
+
+
 def test_windows_line_end_is_taken() -> None:
     """A capture may have been through another system."""
     outcome = parse_line(make_quote_line() + b"\r\n")
@@ -55,8 +88,8 @@ def test_windows_line_end_is_taken() -> None:
 @pytest.mark.parametrize(
     ("stream", "kind"),
     [
-        ("btcusdt@depth@100ms", "depth"),
-        ("btcusdt@depth20", "depth"),
+        ("btcusdt@depth20@100ms", "depth"),
+        ("btcusdt@depth5", "depth"),
         ("btcusdt@kline_1m", "kline"),
         ("btcusdt@aggTrade", "aggTrade"),
         ("!miniTicker@arr", "miniTicker"),
@@ -128,6 +161,9 @@ def test_receive_time_that_is_missing_or_absurd_is_malformed(stamp: bytes) -> No
         (make_trade_line(T=10**18), "$.T"),
         (make_trade_line(t=-1), "$.t"),
         (make_trade_line(m=None), "$.m"),
+        (make_depth_line(U=-1), "$.U"),
+        (make_depth_line(b=[["1"]]), "$.b[0]"),
+        (make_depth_line(a=[["1", "x"]]), "$.a[0][1]"),
         (make_quote_line().replace(b"BTCUSDT", b"BTC\xff\xfe"), "utf-8"),
         (make_line("btcusdt@depth", None).replace(b"null", b"[" * 100_000), "recursion"),
     ],
@@ -152,12 +188,12 @@ def test_any_bytes_have_an_outcome(line: bytes) -> None:
     """Garbage is an outcome, never an exception."""
     outcome = parse_line(line)
 
-    assert isinstance(outcome, QuoteUpdate | TradeUpdate | Ignored | Malformed)
+    assert isinstance(outcome, Update | Ignored | Malformed)
 
 
 @settings(deadline=None)
 @given(
-    line=st.sampled_from([make_quote_line(), make_trade_line(), make_depth_line()]),
+    line=st.sampled_from([make_quote_line(), make_trade_line(), make_depth_line(), make_unused_line()]),
     position=st.integers(0, 300),
     removed=st.integers(0, 20),
     inserted=st.binary(max_size=8),
@@ -166,19 +202,20 @@ def test_damaged_message_has_an_outcome(line: bytes, position: int, removed: int
     """The same for lines that were once good: these reach deeper into the parser than noise."""
     outcome = parse_line(line[:position] + inserted + line[position + removed :])
 
-    assert isinstance(outcome, QuoteUpdate | TradeUpdate | Ignored | Malformed)
+    assert isinstance(outcome, Update | Ignored | Malformed)
 
 
 @settings(deadline=None)
 @given(
     payload=st.dictionaries(
-        st.sampled_from(list("sbBaApqTtm")),
+        st.sampled_from([*"sbBaApqTtmuUE", "pu", "bids", "asks", "lastUpdateId", "tickpulse"]),
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
     ),
-    stream=st.sampled_from(["btcusdt@bookTicker", "btcusdt@trade"]) | st.text(),
+    stream=st.sampled_from(["btcusdt@bookTicker", "btcusdt@trade", "btcusdt@depth", "btcusdt@depthSnapshot"])
+    | st.text(),
 )
 def test_any_json_has_an_outcome(payload: dict[str, object], stream: str) -> None:
     """Well-formed JSON of the wrong sort is refused as quietly."""
     outcome = parse_line(make_line(stream, payload))
 
-    assert isinstance(outcome, QuoteUpdate | TradeUpdate | Ignored | Malformed)
+    assert isinstance(outcome, Update | Ignored | Malformed)

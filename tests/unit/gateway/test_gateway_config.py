@@ -10,9 +10,10 @@ from support.feed_builders import make_instrument
 from common.errors import ExitCode
 from common.instruments import InstrumentTable
 from gateway.__main__ import gateway
-from gateway.config import GatewayConfig, RecordedConfig, SyntheticConfig
+from gateway.config import GatewayConfig, RecordedConfig, StoreFeedConfig, SyntheticConfig
 from gateway.feeds.base import Feed
 from gateway.feeds.recorded import RecordedFeed
+from gateway.feeds.store import StoreFeed
 from gateway.feeds.synthetic import SyntheticFeed
 from gateway.service import make_feed
 
@@ -51,6 +52,14 @@ def test_recorded_feed_is_that_of_the_file() -> None:
     assert feed.exchange == "binance"
 
 
+def test_store_feed_is_that_of_the_log() -> None:
+    """Under the name of the exchange whose ticks it plays; the log is opened when it starts."""
+    feed = make(GatewayConfig(feed="store", store=StoreFeedConfig(address="jsonl:log", exchange="binance")))
+
+    assert isinstance(feed, StoreFeed)
+    assert feed.exchange == "binance"
+
+
 def invoke(*arguments: str) -> Result:
     """Run the command."""
     return CliRunner().invoke(gateway, arguments)
@@ -70,6 +79,16 @@ def test_option_overrides_its_key_and_is_named_when_it_is_wrong(option: str, key
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize(("bars", "reason"), [('["1x"]', "such as 5s, 1m"), ('["1m", "1m"]', "each interval once")])
+def test_wrong_bars_are_told_with_their_key(bars: str, reason: str) -> None:
+    """Before anything is started."""
+    result = invoke("--set", f"gateway.bars={bars}")
+
+    assert result.exit_code == ExitCode.BAD_CONFIG
+    assert "--set gateway.bars" in result.output
+    assert reason in result.output
+
+
 def test_unknown_feed_is_a_usage_error_that_lists_the_known_ones() -> None:
     """Of the option; the config's own mistake is told with its key."""
     by_option = invoke("--feed", "live")
@@ -77,12 +96,16 @@ def test_unknown_feed_is_a_usage_error_that_lists_the_known_ones() -> None:
 
     assert (by_option.exit_code, by_config.exit_code) == (ExitCode.USAGE, ExitCode.BAD_CONFIG)
     assert "'live' is not one of 'synthetic', 'recorded'" in by_option.output
-    assert "--set gateway.feed: gateway.feed: expected one of 'synthetic', 'recorded', was 'live'" in by_config.output
+    assert (
+        "--set gateway.feed: gateway.feed: expected one of 'synthetic', 'recorded', 'store', was 'live'"
+        in by_config.output
+    )
 
 
 def test_help_names_every_option_of_the_feeds() -> None:
     """And the units of their values."""
     text = invoke("--help").output
 
-    assert all(option in text for option in ("--feed", "--path", "--speed", "--rate", "--set", "--run-dir", "--config"))
+    assert all(option in text for option in ("--feed", "--path", "--speed", "--store", "--from", "--to"))
+    assert all(option in text for option in ("--rate", "--set", "--run-dir", "--config"))
     assert "ticks/s" in text

@@ -13,6 +13,8 @@ from support.gateway_builders import (
     LOCAL_NS,
     NOW_NS,
     Broadcast,
+    make_depth_snapshot,
+    make_depth_update,
     make_quote,
     make_quote_batch,
     make_trade,
@@ -21,7 +23,17 @@ from support.gateway_builders import (
 
 from common.errors import ConfigError
 from common.events.base import DRAFT
-from common.events.market import TICK_DTYPE, Quote, Tick, Ticks, Trade
+from common.events.market import (
+    LEVELS_PER_SIDE_MAX,
+    TICK_DTYPE,
+    Bar,
+    BookDelta,
+    BookSnapshot,
+    Quote,
+    Tick,
+    Ticks,
+    Trade,
+)
 from common.wire.publisher import Publisher
 from gateway.feeds.base import QuoteBatch, QuoteUpdate, TradeUpdate, Update
 from gateway.normaliser import Normaliser
@@ -458,3 +470,65 @@ def test_first_tick_of_an_instrument_asks_for_a_sample(is_array: bool) -> None:
         broadcast.normaliser.sample(is_refresh=False)
 
     assert told == [False, True, False]
+
+
+def test_depth_is_published_as_events_of_the_book() -> None:
+    """A snapshot and a delta under numbers of their own topics; no tick comes of them."""
+    broadcast = Broadcast()
+
+    broadcast.publish(make_depth_snapshot(), make_depth_update(exchange_timestamp_ns=7))
+    snapshot, delta = broadcast.take()
+
+    assert isinstance(snapshot, BookSnapshot)
+    assert (snapshot.symbol, snapshot.update_id, snapshot.bids, snapshot.asks) == (
+        "BTC/USDT", 10, [(99.5, 1.0)], [(100.5, 2.0)]
+    )  # fmt: skip
+    assert isinstance(delta, BookDelta)
+    assert (delta.first_update_id, delta.last_update_id, delta.seq) == (11, 12, 1)
+    assert (delta.local_timestamp_ns, delta.exchange_timestamp_ns, delta.timestamp_ns) == (LOCAL_NS, 7, NOW_NS)
+    assert broadcast.count("books_published") == 2
+    assert broadcast.normaliser.ticks_published == 0
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [[(math.nan, 1.0)], [(1.0, -1.0)], [(math.inf, 1.0)], [(1.0, 1.0)] * (LEVELS_PER_SIDE_MAX + 1)],
+    ids=["NaN", "negative", "infinite", "too many"],
+)
+def test_depth_with_an_unfit_level_is_refused_whole(levels: list[tuple[float, float]]) -> None:
+    """The book shows the hole by its update ids; a level that was left out would show nowhere."""
+    broadcast = Broadcast()
+
+    broadcast.publish(make_depth_update(bids=levels), make_depth_update(asks=levels))
+
+    assert broadcast.take() == []
+    assert broadcast.count("updates_refused") == 2
+
+
+def test_snapshot_for_late_joiners_has_the_numbers_of_the_book() -> None:
+    """A late joiner must know from which delta on one would be missing."""
+    broadcast = Broadcast()
+
+    broadcast.publish(make_depth_update())
+
+    assert [(value.topic, value.seq) for value in broadcast.normaliser.snapshot()] == [
+        ("book_delta.simulated.BTC/USDT", 1)
+    ]
+
+
+def test_bars_are_made_of_trades_where_they_are_asked_for() -> None:
+    """A tick bar ends with its trade, a time bar when its time is over; quotes are in none."""
+    broadcast = Broadcast(bars=["2t", "1s"])
+    second_ns = NOW_NS - NOW_NS % 1_000_000_000
+
+    broadcast.publish(make_trade(10.0), make_quote(), make_trade(11.0), now_ns=second_ns)
+    ended = [message for message in broadcast.take() if isinstance(message, Bar)]
+    broadcast.normaliser.publish_bars(second_ns + 1, is_refresh=True)
+    forming = broadcast.take()
+    broadcast.normaliser.publish_bars(second_ns + 1_000_000_000, is_refresh=False)
+    closed = broadcast.take()
+
+    assert [(bar.interval, bar.open, bar.close, bar.is_closed) for bar in ended] == [("2t", 10.0, 11.0, True)]
+    assert [(bar.interval, bar.is_closed) for bar in forming if isinstance(bar, Bar)] == [("1s", False)]
+    assert [(bar.interval, bar.trade_count) for bar in closed if isinstance(bar, Bar)] == [("1s", 2)]
+    assert broadcast.count("bars_published") == 3

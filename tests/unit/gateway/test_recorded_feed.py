@@ -18,13 +18,14 @@ from support.feed_builders import (
     make_quote_line,
     make_recorded_feed,
     make_trade_line,
+    make_unused_line,
     write_capture,
 )
 from support.real_data import real_capture
 
 from common.errors import ConfigError
 from gateway.config import RecordedConfig
-from gateway.feeds.base import TradeUpdate
+from gateway.feeds.base import QuoteUpdate, TradeUpdate
 from gateway.feeds.binance import LINE_BYTES_MAX
 from gateway.feeds.capture_file import PIECE_BYTES, CaptureFile
 from gateway.feeds.recorded import MALFORMED_LINES_KEPT, READ_AHEAD_LINES, RecordedFeed
@@ -70,16 +71,28 @@ def test_real_capture_is_read_to_the_last_line(start: StartFeed) -> None:
     updates = drain(feed)
 
     kinds = Counter(type(update).__name__ for update in updates)
-    assert kinds == {"QuoteUpdate": 45_134, "TradeUpdate": 10_147}
+    assert kinds == {"QuoteUpdate": 45_134, "TradeUpdate": 10_147, "DepthUpdate": 3_044}
     assert feed.damage is None
     assert feed.counters() == {
         "lines_read": 58_325,
-        "lines_published": 55_281,
+        "lines_published": 58_325,
         "lines_malformed": 0,
-        "lines_ignored": 3_044,
+        "lines_ignored": 0,
         "clock_went_back": 0,
         "feed_truncated": 0,
     }
+
+
+def test_depth_that_is_not_asked_for_is_ignored(tmp_path: Path) -> None:
+    """`gateway.recorded.depth = false` counts the order book's lines and passes them over."""
+    path = write_capture(tmp_path / "capture", [make_depth_line(), make_quote_line()])
+    with contextlib.closing(RecordedFeed(RecordedConfig(path=str(path), depth=False))) as feed:
+        feed.start(START_NS)
+
+        updates = drain(feed)
+
+        assert [type(update) for update in updates] == [QuoteUpdate]
+        assert feed.counters()["lines_ignored"] == 1
 
 
 def test_real_capture_keeps_its_negative_latency(start: StartFeed) -> None:
@@ -97,7 +110,7 @@ def test_updates_are_due_in_original_timing_scaled_by_speed(
     start: StartFeed, tmp_path: Path, speed: float, spacing_ns: int
 ) -> None:
     """The first is due at the start; speed 0 does not wait at all."""
-    path = write_capture(tmp_path / "capture", [make_depth_line(CAPTURED_NS - 50 * MS), *make_quote_lines(4)])
+    path = write_capture(tmp_path / "capture", [make_unused_line(CAPTURED_NS - 50 * MS), *make_quote_lines(4)])
     feed = start(path, speed)
 
     due_times = []
@@ -166,7 +179,7 @@ def test_malformed_lines_are_skipped_counted_and_remembered_by_number(tmp_path: 
     """Whoever repairs the file finds the place; the service hears of each line."""
     heard: list[tuple[int, str]] = []
     path = write_capture(
-        tmp_path / "capture", [make_quote_line(), b"", make_depth_line(), b"\xff\x00", make_trade_line()]
+        tmp_path / "capture", [make_quote_line(), b"", make_unused_line(), b"\xff\x00", make_trade_line()]
     )
     feed = RecordedFeed(
         RecordedConfig(path=str(path), speed=0.0), lambda number, reason: heard.append((number, reason))
@@ -356,14 +369,14 @@ def test_empty_file_is_refused(start: StartFeed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])
-@pytest.mark.parametrize("lines", [[b"some", b"other file"], [make_depth_line()], [b""]])
+@pytest.mark.parametrize("lines", [[b"some", b"other file"], [make_unused_line()], [b""]])
 def test_file_without_a_usable_line_is_refused(
     start: StartFeed, tmp_path: Path, lines: list[bytes], is_gzip: bool
 ) -> None:
     """The message says what was expected, how much of what was there, and which key to change."""
     path = write_capture(tmp_path / "capture", lines, is_gzip=is_gzip)
 
-    with pytest.raises(ConfigError, match=rf"bookTicker or trade.*none in {len(lines)} lines.*gateway\.recorded\.path"):
+    with pytest.raises(ConfigError, match=rf"trade or depth.*none in {len(lines)} lines.*gateway\.recorded\.path"):
         start(path)
 
 

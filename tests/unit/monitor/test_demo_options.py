@@ -47,6 +47,8 @@ def test_wrong_option_is_a_usage_error_and_starts_nothing(arguments: list[str], 
     ("arguments", "expected"),
     [
         (["--feed", "recorded"], "--feed recorded: expected a capture file, name it with --path FILE"),
+        (["--feed", "store"], "--feed store: expected an event log, name it with --store ADDRESS"),
+        (["--feed", "store", "--store", "nowhere"], "store 'nowhere': expected one of"),
         (
             ["--feed", "recorded", "--path", "nowhere.gz"],
             "--path nowhere.gz: expected a capture file, there is none; check the name",
@@ -99,11 +101,21 @@ def test_options_reach_the_gateway_through_the_config() -> None:
 
     assert config.tree["gateway"] == {
         "feed": "recorded",
-        "wait_for_subscribers": 3,
+        "wait_for_subscribers": 4,
         "synthetic": {"rate": 500.0},
         "recorded": {"path": str(Path("capture.gz").absolute()), "speed": 0.0},
         "on_slow_subscriber": "wait",
     }
+
+
+def test_store_of_the_demo_is_found_from_any_folder() -> None:
+    """The gateway runs in another one."""
+    config = load(None, {})
+    options = {"feed": "store", "store": "jsonl:log", "path": None, "speed": 2.0, "rate": None}
+
+    _apply(config, options)
+
+    assert config.tree["gateway"]["store"] == {"address": f"jsonl:{Path('log').absolute()}", "speed": 2.0}
 
 
 def test_rate_of_the_config_stands_unless_the_option_is_given() -> None:
@@ -122,5 +134,5 @@ def test_help_shows_examples_defaults_and_exit_codes() -> None:
     text = demo.get_help(context)
 
     assert "tickpulse demo --rate 20000 --duration 60" in text
-    assert "[default: 20.0; x>=0.1]" in text
+    assert "[default: 20.0; x>=0.1]" in " ".join(text.split())
     assert "Exit 0 when every signal was acknowledged" in text

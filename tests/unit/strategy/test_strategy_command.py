@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from common.errors import ConfigError, ExitCode
-from strategy.__main__ import read_param, strategy
+from strategy.__main__ import strategy
+from strategy.options import read_param
 
 
 @pytest.fixture(autouse=True)

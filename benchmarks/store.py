@@ -1,0 +1,203 @@
+"""What an event log costs: appending, reading all of it, and finding a few seconds of one symbol in a large one.
+
+Each format takes the same ticks of ten symbols in batches of 1,000, in a temporary folder. Appending counts until every
+record is safe against the death of the process and every batch is where it stays: the final close is in the time. What
+comes back is counted and compared with what went in, outside the measured time.
+"""
+
+import random
+import resource
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.machine import Machine, describe_machine
+from benchmarks.results import Check, Distribution, describe
+from common.clock import NS_PER_S, SystemClock
+from common.events.base import Message
+from common.events.market import Tick
+from common.metrics import Latency
+from common.store.address import open_store
+from common.store.contract import Store
+from common.store.selection import Selection
+
+FORMATS = ("jsonl", "sqlite", "parquet")
+SYMBOLS = tuple(f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOT", "LTC", "BNB", "AVAX", "LINK"))
+BATCH_EVENTS = 1_000
+TICK_NS = 100_000  # 10 k ticks/s
+QUERY_NS = 10 * NS_PER_S
+QUERIES = 20
+BEGAN_NS = 1_700_000_000 * NS_PER_S
+TARGETS = {"jsonl": 300_000, "sqlite": 150_000, "parquet": 500_000}  # appended events/s
+READ_TARGET = 500_000
+BATCH_MS_TARGET = 10.0
+QUERY_MS_TARGET = 100.0
+
+
+class StoreRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One format. Rates in events/s of a second of time; `memory_mib` is the process's peak so far."""
+
+    format: str
+    event_count: int
+    size_bytes: int
+    append_rate: float
+    batch_write: Distribution
+    read_rate: float
+    get_rate: float
+    query_ms: list[float]  # of each query, sorted
+    query_records: float  # found by one, on average
+    memory_mib: int
+    checks: list[Check]
+
+
+class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole benchmark; what `--json` writes."""
+
+    benchmark: str = "store"
+    machine: Machine
+    runs: list[StoreRun]
+
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether all counts add up."""
+        return all(check.is_met for run in self.runs for check in run.checks)
+
+
+def run(
+    formats: Sequence[str], event_count: int, tell: Callable[[str], object], folder: Path | None = None
+) -> StoreReport:
+    """Measure one format after the other; `tell` hears what is going on."""
+    machine = describe_machine()
+    runs = []
+    for name in formats:
+        place = Path(tempfile.mkdtemp(prefix="tickpulse-bench-", dir=folder))
+        try:
+            runs.append(measure(name, place / "log", event_count, tell))
+        finally:
+            shutil.rmtree(place)
+    return StoreReport(machine=machine, runs=runs)
+
+
+def measure(name: str, path: Path, event_count: int, tell: Callable[[str], object]) -> StoreRun:
+    """Write, read and query one format."""
+    tell(f"{name}: appending {event_count:,} events")
+    append_rate, batch_write = append(f"{name}:{path}", event_count)
+    with open_store(f"{name}:{path}") as store:
+        tell(f"{name}: reading")
+        read_count, read_sum, read_rate = take(record.message for record in store.read())
+        get_count, get_sum, get_rate = take(record.message for record in store.get_events())
+        tell(f"{name}: {QUERIES} queries")
+        query_ms, found, wanted = query(store, event_count)
+        stats = store.stats()
+        tell(f"{name}: verifying")
+        is_whole = store.verify().is_whole
+    number_sum = event_count * (event_count + 1) // 2
+    return StoreRun(
+        format=name,
+        event_count=event_count,
+        size_bytes=stats.size_bytes,
+        append_rate=append_rate,
+        batch_write=describe(batch_write),
+        read_rate=read_rate,
+        get_rate=get_rate,
+        query_ms=sorted(query_ms),
+        query_records=found / QUERIES,
+        memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        checks=[
+            Check(f"{name}: records", event_count, stats.records),
+            Check(f"{name}: read by time", event_count, read_count),
+            Check(f"{name}: read by id", event_count, get_count),
+            Check(f"{name}: sum of numbers, by time", number_sum, read_sum),
+            Check(f"{name}: sum of numbers, by id", number_sum, get_sum),
+            Check(f"{name}: found by queries", wanted, found),
+            Check(f"{name}: verified whole", 1, int(is_whole)),
+        ],
+    )
+
+
+def append(address: str, event_count: int) -> tuple[float, Latency]:
+    """Write the ticks; gives the rate, and the time of each batch."""
+    clock = SystemClock()
+    latency = Latency()
+    writing_ns = 0
+    with open_store(address, is_writer=True) as store:
+        for first in range(1, event_count + 1, BATCH_EVENTS):
+            batch = make_batch(first, min(BATCH_EVENTS, event_count + 1 - first))
+            began_ns = clock.monotonic_ns()
+            store.append_batch(batch, batch[-1].timestamp_ns)
+            took_ns = clock.monotonic_ns() - began_ns
+            latency.record(took_ns)
+            writing_ns += took_ns
+        began_ns = clock.monotonic_ns()
+    writing_ns += clock.monotonic_ns() - began_ns
+    return event_count * NS_PER_S / writing_ns, latency
+
+
+def make_batch(first: int, count: int) -> list[Message]:
+    """Ticks in turn over the symbols; a tick's `last` is its number, by which it is known again."""
+    return [make_tick(number) for number in range(first, first + count)]
+
+
+def make_tick(number: int) -> Tick:
+    """The tick of this number."""
+    symbol = SYMBOLS[number % len(SYMBOLS)]
+    time_ns = BEGAN_NS + number * TICK_NS
+    price = 60_000.0 + number % 977 / 100
+    return Tick(
+        "gateway",
+        1,
+        number // len(SYMBOLS) + 1,
+        time_ns,
+        "simulated",
+        symbol,
+        symbol.replace("/", ""),
+        time_ns - 5_000,
+        price,
+        price + 0.5,
+        1.25,
+        0.75,
+        float(number),
+        0.01,
+        time_ns - 900_000,
+    )
+
+
+def take(messages: Iterator[Message]) -> tuple[int, int, float]:
+    """Hand every message to a handler; gives their count, the sum of their numbers, and the rate."""
+    clock = SystemClock()
+    count, total = 0, 0.0
+
+    def handle(message: Message) -> None:
+        nonlocal count, total
+        count += 1
+        total += message.last  # type: ignore[attr-defined]
+
+    began_ns = clock.monotonic_ns()
+    for message in messages:
+        handle(message)
+    return count, round(total), count * NS_PER_S / max(1, clock.monotonic_ns() - began_ns)
+
+
+def query(store: Store, event_count: int) -> tuple[list[float], int, int]:
+    """Ten seconds of one symbol, at random places: ms of each, how many records were found, and how many there are."""
+    seeded = random.Random(7)  # noqa: S311  # repeatable, not secret
+    clock = SystemClock()
+    took_ms: list[float] = []
+    found = wanted = 0
+    span = min(QUERY_NS // TICK_NS, event_count)
+    for _ in range(QUERIES):
+        first = seeded.randint(1, event_count - span + 1)
+        place = seeded.randrange(len(SYMBOLS))
+        from_ns = BEGAN_NS + first * TICK_NS
+        selection = Selection(
+            from_ns=from_ns, to_ns=from_ns + span * TICK_NS, symbol=SYMBOLS[place], types=frozenset({Tick})
+        )
+        began_ns = clock.monotonic_ns()
+        records = list(store.read(selection))
+        took_ms.append((clock.monotonic_ns() - began_ns) / 1e6)
+        found += len(records)
+        wanted += sum(number % len(SYMBOLS) == place for number in range(first, first + span))
+    return took_ms, found, wanted

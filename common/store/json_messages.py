@@ -1,0 +1,165 @@
+"""Messages as JSON that `jq` and `sqlite3` can read, and back without loss. Pure.
+
+Of one type the JSON differs from the wire: a group of ticks has `"ticks":[{...}]` in plain fields where the wire has
+packed bytes. An absent price or size is null there; an absent exchange time is left out.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Union
+
+import msgspec
+import numpy as np
+
+from common.errors import InvalidValueError
+from common.events.base import Count, ListedMessage, Message, Symbol
+from common.events.market import TICK_DTYPE, Ticks
+from common.events.registry import MESSAGE_TYPES, RETIRED_TYPES_BY_NAME, type_name
+from common.events.upcasting import upcast
+
+
+class _Tick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    timestamp_ns: int
+    local_timestamp_ns: int
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last: float | None
+    volume: float | None
+    exchange_timestamp_ns: int = 0
+
+
+class _Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag=type_name(Ticks)):
+    """`Ticks`, readable. `data` takes the place of `ticks` where those would not give back each bit."""
+
+    raw_symbol: Symbol
+    count: Count
+    ticks: list[_Tick] | None = None
+    data: bytes | None = None
+
+
+class _TypeOnly(msgspec.Struct):
+    type: str
+
+
+_NAN = float("nan")
+_NAN_BITS = int(np.array(_NAN, "<f8").view("<i8"))
+_RECORD = struct.Struct("<3q6d")  # the fields of TICK_DTYPE, in its order
+_READABLE = tuple(_Ticks if message_type is Ticks else message_type for message_type in MESSAGE_TYPES)
+
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_decode = msgspec.json.Decoder(Union[_READABLE]).decode  # noqa: UP007  # built, as AnyMessage is
+_decode_list = msgspec.json.Decoder(list[Union[_READABLE]]).decode  # type: ignore[valid-type]  # noqa: UP007
+_decode_type = msgspec.json.Decoder(_TypeOnly).decode
+_retired_decoders = {name: msgspec.json.Decoder(retired) for name, retired in RETIRED_TYPES_BY_NAME.items()}
+
+
+def encode_json(message: Message) -> bytes:
+    """Write a message as one line of JSON; amounts are text, as on the wire."""
+    return _encode(_readable(message) if type(message) is Ticks else message)
+
+
+def decode_json(text: bytes | str) -> Message:
+    """Read a message; a retired version as the newest one of its type.
+
+    Raises:
+        InvalidValueError: It is no JSON, of an unknown or newer type, or a field has another type or range.
+    """
+    try:
+        message = _decode(text)
+        return _packed(message) if type(message) is _Ticks else message
+    except msgspec.ValidationError as error:
+        return _decode_retired(text, error)
+    except (msgspec.DecodeError, RecursionError, ValueError, struct.error) as error:
+        raise InvalidValueError(f"message: expected one JSON object, {error}") from error
+
+
+def decode_json_page(texts: Sequence[str]) -> list[Message]:
+    """Read many messages, in a third of the time.
+
+    Raises:
+        InvalidValueError: One of them is as `decode_json` refuses it.
+    """
+    try:
+        messages = _decode_list(f"[{','.join(texts)}]")
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        messages = []  # a retired version, or a fault to name
+    if len(messages) != len(texts):  # a text may hold several
+        return [decode_json(text) for text in texts]
+    return [_packed(message) if type(message) is _Ticks else message for message in messages]
+
+
+def _decode_retired(text: bytes | str, error: msgspec.ValidationError) -> Message:
+    try:
+        name = _decode_type(text).type
+        if name in _retired_decoders:
+            return upcast(_retired_decoders[name].decode(text))
+    except (msgspec.DecodeError, RecursionError, ValueError) as fault:
+        raise InvalidValueError(f"message: expected one that this version knows, {fault}") from fault
+    raise InvalidValueError(f"message of type {name[:80]!r}: {error}") from error
+
+
+def _readable(group: Ticks) -> _Ticks:
+    ticks = data = None
+    if _is_exact(group):
+        ticks = [
+            _Tick(now_ns, local_ns, bid, ask, bid_size, ask_size, last, volume, exchange_ns)
+            for now_ns, local_ns, exchange_ns, bid, ask, bid_size, ask_size, last, volume in _RECORD.iter_unpack(
+                group.data
+            )
+        ]
+    else:
+        data = group.data
+    return _Ticks(
+        group.source,
+        group.epoch,
+        group.seq,
+        group.timestamp_ns,
+        group.exchange,
+        group.symbol,
+        group.raw_symbol,
+        group.count,
+        ticks,
+        data,
+    )
+
+
+def _is_exact(group: Ticks) -> bool:
+    """Tell whether JSON can hold it: whole ticks, and nothing infinite or an unusual NaN."""
+    if len(group.data) != group.count * TICK_DTYPE.itemsize:
+        return False
+    amounts = np.frombuffer(group.data, "<f8").reshape(-1, 9)[:, 3:]
+    is_finite = np.isfinite(amounts)
+    return bool(is_finite.all() or (amounts[~is_finite].view("<i8") == _NAN_BITS).all())
+
+
+def _packed(group: _Ticks) -> Ticks:
+    if (data := group.data) is None:
+        data = b"".join(
+            [
+                _RECORD.pack(
+                    tick.timestamp_ns,
+                    tick.local_timestamp_ns,
+                    tick.exchange_timestamp_ns,
+                    _NAN if tick.bid is None else tick.bid,
+                    _NAN if tick.ask is None else tick.ask,
+                    _NAN if tick.bid_size is None else tick.bid_size,
+                    _NAN if tick.ask_size is None else tick.ask_size,
+                    _NAN if tick.last is None else tick.last,
+                    _NAN if tick.volume is None else tick.volume,
+                )
+                for tick in group.ticks or []
+            ]
+        )
+    return Ticks(
+        group.source,
+        group.epoch,
+        group.seq,
+        group.timestamp_ns,
+        group.exchange,
+        group.symbol,
+        group.raw_symbol,
+        group.count,
+        data,
+    )

@@ -1,0 +1,6 @@
+"""The event log as one SQLite file: `SELECT * FROM events` is all that a reader needs to know.
+
+schema         the table, its indexes, and how older versions become this one
+store          the writer, and what opens a file       reading   rows to records, page by page
+verification   the whole file against its chain, its anchors and itself
+"""
