@@ -17,6 +17,7 @@ from common.events.market import Ticks
 from common.events.registry import type_name
 from common.ids import check_name
 from common.store.address import open_store
+from common.store.config import StoreConfig
 from common.store.contract import Stats, Store
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection
 from common.store.times import format_time_ns
@@ -56,7 +57,7 @@ def run_wish(wish: Wish, on_progress: Progress | None = None) -> Finished:
     """
     plan = make_plan(wish)
     [strategy] = plan.strategies.values()
-    with open_store(wish.store) as store:
+    with open_store(wish.store, wish.config.section("store", StoreConfig)) as store:
         stats = store.stats()
         plan = msgspec.structs.replace(plan, sample_ns=choose_sample_ns(wish, stats, plan.backtest.samples_max))
         return run_on_store(wish, plan, store, stats, strategy, on_progress)
