@@ -21,6 +21,7 @@ from common.config import Config, parse_value
 from common.errors import ConfigError, ExitCode
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN
 from common.store.times import parse_time_ns
+from strategy.options import read_param
 
 output_path = click.Path(dir_okay=False, writable=True, path_type=Path)
 OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -221,15 +222,3 @@ def read_range(first: str | None, last: str | None) -> dict[str, int]:
     if from_ns >= to_ns:
         raise click.UsageError(f"--from {first} --to {last}: expected a time before --to")
     return {"from_ns": from_ns, "to_ns": to_ns}
-
-
-def read_param(text: str) -> tuple[str, object]:
-    """Split KEY=VALUE.
-
-    Raises:
-        ConfigError: There is no `=`.
-    """
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--param: expected KEY=VALUE, was {text!r}")
-    return key, parse_value(value)

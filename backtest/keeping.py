@@ -9,12 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from common.errors import FatalError
 from common.events.base import DRAFT
-from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder, terms_of
-from common.money import ZERO
+from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
 from exchange.ports import ALL
-from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, order_after
+from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, first_record, order_after
 from executor.entries import Entry
 from executor.snapshot import Snapshot
 from strategy.checkpoint import Checkpoint
@@ -93,26 +91,10 @@ class RollingLedger:
         """Keep an order with its first answer, and tell whether it is new."""
         if request.client_order_id in self._orders:
             return False
-        if answer.status is None:
-            raise FatalError(f"ledger: order {request.client_order_id}: expected a first answer with a status")
+        order = first_record(request, answer, self._order_count + 1, now_ns)
         self._order_count += 1
         self._order_counts[request.source] = self._order_counts.get(request.source, 0) + 1
-        self._keep(
-            RecordedOrder(
-                arrival_number=self._order_count,
-                client_order_id=request.client_order_id,
-                terms=terms_of(request),
-                answered_ns=now_ns,
-                outcome=answer.outcome,
-                status=answer.status,
-                filled_quantity=answer.filled_quantity or ZERO,
-                quantity=request.quantity,
-                limit_price=request.limit_price,
-                source=request.source,
-                venue_order_id=answer.venue_order_id,
-                reason=answer.reason,
-            )
-        )
+        self._keep(order)
         return True
 
     def record_repeat(self, client_order_id: str) -> None:
