@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from benchmarks.backtest import BacktestReport
 from benchmarks.latency import LatencyReport
 from benchmarks.results import Check, Distribution, Verdict, sum_up
 from benchmarks.rules import RulesReport
@@ -92,6 +93,33 @@ def format_rules(report: RulesReport) -> str:
                 row(side, [*(f"{value:,.0f}" for value in (rate, min(rates), max(rates))), f"{1e6 / rate:.2f}"])
                 for (side, rate), rates in zip(report.rates.items(), report.rates_by_round.values(), strict=True)
             ),
+            "",
+            *check_lines(report.checks),
+        ]
+    )
+
+
+def format_backtest(report: BacktestReport) -> str:
+    """Rates of each side beside their targets, the counts."""
+    return "\n".join(
+        [
+            "backtest: strategy, executor and venue in one thread",
+            *report.machine.lines(),
+            "",
+            row("ticks/s", ["elapsed", "processor", "target", "ticks", "an order of"]),
+            *(
+                row(
+                    side,
+                    [
+                        *(f"{rate:,.0f}" for rate in (found.per_s, found.per_cpu_s)),
+                        shown(found.target, "", 0),
+                        f"{found.ticks:,}",
+                        f"{found.order_every:,}",
+                    ],
+                )
+                for side, found in report.sides.items()
+            ),
+            *(f"{side}: {why}" for side, why in report.skipped.items()),
             "",
             *check_lines(report.checks),
         ]
