@@ -151,7 +151,7 @@ def latency_row(name: str, distribution: Distribution) -> str:
 
 def row(name: str, cells: Iterable[str]) -> str:
     """A line of a table."""
-    return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"{name:<{NAME_WIDTH}}" + "".join(f" {cell:>11}" for cell in cells)
 
 
 def shown(value: float | None, unit: str, decimals: int) -> str:

@@ -198,7 +198,7 @@ def replay_control(
             f"{answer.state} at {format_time_ns(answer.position_ns)}, speed {answer.speed:g}, {answer.events} events"
         )
     if not answer.is_done:
-        raise NotReadyError(f"{action} was refused: {answer.detail}")
+        raise NotReadyError(f"{action} was refused, {answer.reason}: {answer.detail}")
 
 
 class Progress:
@@ -288,7 +288,9 @@ def _play(
     gc.set_threshold(COLLECT_EVERY)
 
     async def run() -> Outcome:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.stop)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, session.stop)
+        loop.add_signal_handler(signal.SIGCONT, terminal.take_again)
         return await session.run()
 
     try:

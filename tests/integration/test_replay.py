@@ -134,6 +134,20 @@ def test_keys_step_seek_and_end_a_replay(replay: Replay) -> None:
     replay.wait_shown(b"3 events in")
 
 
+def test_keys_are_taken_again_after_the_shell_had_the_terminal(replay: Replay) -> None:
+    """Ctrl-Z and fg: a shell sets the terminal for itself meanwhile. Keys work as before."""
+    replay.process.send_signal(signal.SIGSTOP)
+    termios.tcsetattr(replay.terminal, termios.TCSANOW, replay.before)
+    replay.process.send_signal(signal.SIGCONT)
+
+    eventually(lambda: local_flags(replay) == 0)
+    replay.type("n")
+    assert replay.wait_printed(1) == [1]
+    replay.type("q")
+    assert replay.wait() == 0
+    assert termios.tcgetattr(replay.terminal) == replay.before
+
+
 def test_interrupt_restores_the_terminal(replay: Replay) -> None:
     """Ctrl-C: exit 130."""
     replay.type("\x03")

@@ -41,15 +41,16 @@ def arguments_of(run_dir: Path) -> tuple[str, ...]:
     return ("--run-dir", str(run_dir), "--config", str(run_dir / "config.json"))
 
 
-def control(run_dir: Path, *arguments: str) -> dict[str, Any]:
-    """`tickpulse replay-control ... --json`."""
+def control(run_dir: Path, *arguments: str, is_done: bool = True) -> dict[str, Any]:
+    """`tickpulse replay-control ... --json`, which is done, or refused."""
     done = subprocess.run(
         (*COMMAND, "replay-control", *arguments, "--json", *arguments_of(run_dir)),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == (0 if is_done else 3), done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
@@ -80,6 +81,7 @@ def test_running_gateway_is_paused_stepped_moved_and_let_go(run_dir: Path) -> No
         control(run_dir, "resume")
         eventually(lambda: counters().get("feed_ended") == 1, what=lambda: repr(counters()))
         status = control(run_dir, "status")
+        refused = control(run_dir, "seek", format_time_ns(LOG_NS), is_done=False)
     finally:
         gateway.terminate()
         code = gateway.wait(30)
@@ -88,6 +90,7 @@ def test_running_gateway_is_paused_stepped_moved_and_let_go(run_dir: Path) -> No
     assert stepped["is_done"]
     assert (sought["position_ns"], fast["speed"]) == (LOG_NS + 7 * HOUR_NS, 0.0)
     assert (status["state"], status["events"]) == ("ended", 5)
+    assert (refused["reason"], refused["state"]) == ("REPLAY_ENDED", "ended")
     assert counters()["ticks_published"] == 5
     assert counters()["is_replay"] == 1
     assert code == 0
