@@ -36,6 +36,7 @@ from common.store.replay.player import Player, play_messages
 from common.store.replay.server import ControlServer
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection, types_named
 from common.store.times import format_time_ns, parse_time_ns
+from common.tables import format_time
 from common.wire import codec
 
 EPILOG = """\b
@@ -236,11 +237,11 @@ class Progress:
             return keys.complaint
         place_ns = player.pacer.position_ns(clock_ns)
         share = (place_ns - self._from_ns) / max(self._to_ns - self._from_ns, 1)
-        rate = (player.count - self._count) * NS_PER_S / max(clock_ns - self._count_ns, 1)
+        rate = (player.count - self._count) * NS_PER_S / max(clock_ns - (self._count_ns or clock_ns), 1)
         self._count, self._count_ns = player.count, clock_ns
         state = "  paused" if state_of(player) is ReplayState.PAUSED else ""
         return (
-            f"{format_time_ns(place_ns)}  {min(max(share, 0), 1):4.0%}  {player.count:,} events  {rate:,.0f}/s"
+            f"{format_time(place_ns)[:-3]}  {min(max(share, 0), 1):4.0%}  {player.count:,} events  {rate:,.0f}/s"
             f"  speed {player.pacer.speed:g}{state}"
         )
 
@@ -327,7 +328,7 @@ def _print_summary(outcome: Outcome) -> None:
     lines = [f"{outcome.played:,} events in {outcome.elapsed_s:,.3f} s, {rate:,.0f}/s"]
     late = outcome.late_us
     if late["max"] is not None:
-        lines[0] += f"; late by {late['p50']:,.0f} µs in the middle, p99 {late['p99']:,.0f}, at most {late['max']:,.0f}"
+        lines.append(f"later than due: median {late['p50']:,.0f} µs, p99 {late['p99']:,.0f}, max {late['max']:,.0f}")
     lines += [f"  {count:>12,}  {name}" for name, count in outcome.events.items()]
     for count, what in (
         (outcome.not_events, "commands, queries and replies, which handlers do not get"),
