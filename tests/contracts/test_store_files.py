@@ -262,7 +262,8 @@ class TestTampering:
 def rewrite_chain(log: Log, store_id: str, records: list[Record]) -> None:
     """What somebody can do who knows the format but has no key."""
     from common.store.chain import first_link, next_link  # noqa: PLC0415
-    from common.store.jsonl.lines import Header, encode_header, encode_messages  # noqa: PLC0415
+    from common.store.json_messages import encode_messages  # noqa: PLC0415
+    from common.store.jsonl.lines import Header, encode_header  # noqa: PLC0415
 
     for path in [*log.segments(), *log.path.glob("*.index")]:
         path.unlink()

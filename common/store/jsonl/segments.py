@@ -5,12 +5,15 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from common.errors import InvalidValueError
+from common.events.registry import RETIRED_TYPES_BY_NAME
 from common.run_directory import replace_file
 from common.store.contract import StoreConfigError, StoreDamagedError
+from common.store.json_messages import decode_messages
 from common.store.jsonl.index import (
     BLOCK_RECORDS,
     Block,
@@ -23,17 +26,12 @@ from common.store.jsonl.index import (
     summarise,
     write_line,
 )
-from common.store.jsonl.lines import (
-    FORMAT,
-    RETIRED_NAMES,
-    Header,
-    decode_messages,
-    decode_places,
-    encode_header,
-    split_line,
-)
+from common.store.jsonl.lines import FORMAT, Header, decode_places, encode_header, split_line, unseal_lines
 from common.store.record import Record
 from common.store.selection import Selection, names_of
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 HEADER_BYTES_MAX = 4096
 _SCANNED_BLOCKS_MAX = 4  # more than that is read from the sidecar sooner than scanned
@@ -183,7 +181,7 @@ class Filter:
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
         # A retired version may be read as a type that is asked for.
-        self._names = names_of(selection) | RETIRED_NAMES if selection.types else frozenset()
+        self._names = names_of(selection) | RETIRED_TYPES_BY_NAME.keys() if selection.types else frozenset()
         quoted = {key: b'"%b":%b' % (key.encode(), msgspec.json.encode(value)) for key, value in self._words()}
         self._needles = list(quoted.values())
         self._types = [b'"type":"%b"' % name.encode() for name in self._names]
@@ -227,19 +225,20 @@ IsExplained = Callable[[int], bool]
 
 
 def load(
-    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained
+    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained, ring: "KeyRing | None"
 ) -> tuple[list[Record], StoreDamagedError | None]:
     """The records of a block from an id on, and why they end before its end, if they do."""
     data = os.pread(view.descriptor, block.length, block.offset)
     if block.faults or zlib.crc32(data) != block.crc:
-        return _load_carefully(view, block, chosen, from_id, is_explained)
+        return _load_carefully(view, block, chosen, from_id, is_explained, ring)
     try:
         if chosen is not None and not chosen.is_all:
             data = b"\n".join(chosen.choose(data.split(b"\n")))
+        data = unseal_lines(data, ring, view.header.store_id)
         messages = decode_messages(data)
         places = decode_places(data)
-    except msgspec.DecodeError:
-        return _load_carefully(view, block, chosen, from_id, is_explained)
+    except (msgspec.DecodeError, InvalidValueError, StoreDamagedError):
+        return _load_carefully(view, block, chosen, from_id, is_explained, ring)
     # A quarter less than to call `Record` for each.
     make = tuple.__new__
     records = [
@@ -260,7 +259,7 @@ def _selected(block: Block, records: list[Record], chosen: Filter | None) -> lis
 
 
 def _load_carefully(
-    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained
+    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained, ring: "KeyRing | None"
 ) -> tuple[list[Record], StoreDamagedError | None]:
     """Line by line, up to the first that is not what was written."""
     start = Block(offset=block.offset, line=block.line, previous=block.previous, last_id=max(0, block.first_id - 1))
@@ -277,11 +276,16 @@ def _load_carefully(
                 continue
             if fault is not None and not is_explained(fault.id):
                 return records, damaged(f"{view.path}:{line_number}", fault.what)
+            if chosen is not None and not chosen.choose([line]):
+                continue
             try:
-                (message,), (place,) = decode_messages(line), decode_places(line)
+                text = unseal_lines(line, ring, view.header.store_id)
+                (message,), (place,) = decode_messages(text), decode_places(text)
             except (msgspec.DecodeError, ValueError):
                 what = "expected a message type that this version knows; a newer tickpulse may read it"
                 return records, damaged(f"{view.path}:{line_number}", what)
+            except StoreDamagedError as error:
+                return records, damaged(f"{view.path}:{line_number}", str(error))
             record = Record(place.id, place.recorded_ns, message)
             if chosen is None or chosen.matches(record):
                 records.append(record)

@@ -4,9 +4,9 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.clock import NS_PER_DAY, SystemClock
 from common.events.base import Message
@@ -15,12 +15,17 @@ from common.store.anchors import Anchors, open_anchors
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, StoreConfigError, StoreDamagedError, StoreFullError
+from common.store.json_messages import encode_messages
 from common.store.jsonl.index import BLOCK_RECORDS, Block, next_block, summarise, topic_of, topic_text, write_line
-from common.store.jsonl.lines import FORMAT, Header, encode_header, encode_messages
+from common.store.jsonl.lines import FORMAT, Header, encode_header, seal_message
 from common.store.jsonl.quarantine import keep_tail
 from common.store.jsonl.reading import Reader
 from common.store.jsonl.segments import View, numbers_in, open_view, segment_path, sidecar_of
 from common.store.record import Record
+from common.store.sealing import UNSEALED_TYPES
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 _LOCK_NAME = "writer.lock"
 
@@ -37,7 +42,7 @@ class _Chunk(NamedTuple):
 class Writer:
     """The one that writes to a store."""
 
-    def __init__(self, folder: Path, config: StoreConfig) -> None:
+    def __init__(self, folder: Path, config: StoreConfig, ring: "KeyRing | None" = None) -> None:
         """Open a store, or make one.
 
         Raises:
@@ -45,6 +50,7 @@ class Writer:
         """
         self.folder = folder
         self._config = config
+        self._ring = ring
         self._now_ns = SystemClock().now_ns
         self._file = self._sidecar = -1
         self._unsynced: list[int] = []
@@ -72,8 +78,7 @@ class Writer:
             StoreFullError: There is no room; nothing of it is recorded.
         """
         self._turn_page(recorded_ns)
-        middle = b',"recorded_ns":%d,' % recorded_ns
-        self._append(range(first_id, first_id + len(messages)), repeat(middle), messages)
+        self._append(range(first_id, first_id + len(messages)), repeat(recorded_ns), messages)
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Append records whose ids rise, each with its own time.
@@ -85,7 +90,7 @@ class Writer:
             self._turn_page(part[0].recorded_ns)
             self._append(
                 [record.id for record in part],
-                (b',"recorded_ns":%d,' % record.recorded_ns for record in part),
+                (record.recorded_ns for record in part),
                 [record.message for record in part],
             )
 
@@ -121,9 +126,9 @@ class Writer:
             self.flush()
         self._give_back()
 
-    def _append(self, ids: Sequence[int], middles: Iterator[bytes], messages: Sequence[Message]) -> None:
+    def _append(self, ids: Sequence[int], times: Iterator[int], messages: Sequence[Message]) -> None:
         self._check_room()
-        chunks = list(self._encode(ids, middles, messages))
+        chunks = list(self._encode(ids, times, messages))
         size = self._block.end
         data = chunks[0].data if len(chunks) == 1 else b"".join([chunk.data for chunk in chunks])
         try:
@@ -135,17 +140,32 @@ class Writer:
         for chunk in chunks:
             self._enter(chunk)
 
-    def _encode(self, ids: Sequence[int], middles: Iterator[bytes], messages: Sequence[Message]) -> Iterator[_Chunk]:
+    def _encode(self, ids: Sequence[int], times: Iterator[int], messages: Sequence[Message]) -> Iterator[_Chunk]:
         digest = self.digest
         for start in range(0, len(messages), BLOCK_RECORDS):
             part = messages[start : start + BLOCK_RECORDS]
             part_ids = ids[start : start + BLOCK_RECORDS]
+            part_times = list(islice(times, len(part)))
             pieces: list[bytes] = []
-            for record_id, middle, body in zip(part_ids, middles, encode_messages(part), strict=False):
-                content = b'{"id":%d%b%b' % (record_id, middle, body[1:-1])
+            for record_id, recorded_ns, body in zip(
+                part_ids, part_times, self._bodies(part_ids, part_times, part), strict=True
+            ):
+                content = b'{"id":%d,"recorded_ns":%d,%b' % (record_id, recorded_ns, body[1:-1])
                 digest = next_link(digest, content)
                 pieces += (content, b',"digest":"', digest.hex().encode(), b'"}\n')
             yield _Chunk(b"".join(pieces), part_ids, part, digest)
+
+    def _bodies(self, ids: Sequence[int], times: Sequence[int], messages: Sequence[Message]) -> list[bytes]:
+        bodies = encode_messages(messages)
+        if self._ring is None:
+            return bodies
+        sealer, store_id = self._ring.sealer(), self.store_id
+        return [
+            body
+            if type(message) in UNSEALED_TYPES
+            else seal_message(sealer, store_id, record_id, recorded_ns, message, body)
+            for record_id, recorded_ns, message, body in zip(ids, times, messages, bodies, strict=True)
+        ]
 
     def _enter(self, chunk: _Chunk) -> None:
         """Count what was written; from here on nothing can fail but the sidecar, which can be built anew."""
@@ -215,7 +235,7 @@ class Writer:
         if not numbers:
             self._create_store()
             return
-        reader = Reader(self.folder)
+        reader = Reader(self.folder, self._ring)
         self.store_id = reader.store_id
         self.anchors = self._open_anchors()
         segments = reader.segments()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from common.errors import InvalidValueError
 from common.events.registry import RETIRED_TYPES_BY_NAME
 from common.store.contract import StoreDamagedError
-from common.store.json_messages import decode_json, decode_json_page
+from common.store.json_messages import decode_json, decode_messages
 from common.store.record import Record
 from common.store.sealing import clear_part, unseal
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection, names_of
@@ -136,8 +136,10 @@ class Reader:
 
     def _decode(self, page: list[Row]) -> Iterable[Record]:
         try:
-            messages = decode_json_page(self._texts(page))
+            messages = decode_messages("\n".join(self._texts(page)))
         except (InvalidValueError, StoreDamagedError, TypeError):
+            return self._decode_each(page)
+        if len(messages) != len(page):  # a row may hold several
             return self._decode_each(page)
         return [Record(row[0], row[2], message) for row, message in zip(page, messages, strict=True)]
 

@@ -13,16 +13,15 @@ from common.checkpoints import BackgroundCheckpoints
 from common.clock import SystemClock
 from common.errors import ConfigError, FatalError
 from common.events.base import Message
-from common.events.registry import type_name
 from common.run_directory import Lock
 from common.sqlite_files import check, open_database
 from common.store.anchors import open_anchors
 from common.store.chain import first_link
 from common.store.config import StoreConfig
 from common.store.contract import Stats, Store, StoreConfigError, StoreDamagedError, StoreFullError, Verification
-from common.store.json_messages import encode_json
+from common.store.json_messages import encode_messages
 from common.store.record import Record
-from common.store.sealing import clear_part, open_key_ring
+from common.store.sealing import UNSEALED_TYPES, clear_part, open_key_ring, subject_of
 from common.store.selection import EVERYTHING, Selection
 from common.store.sqlite.reading import Reader
 from common.store.sqlite.schema import COLUMNS, EVENT_LOG, NOUN, adopt, next_digest, read_store_id
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 CACHE_KIB = 32_768  # the inner pages of the indexes of 10 M events
 ROWS_PER_STATEMENT = 50  # one statement for each row costs 2 µs a row more
-_INT64_MAX = 2**63 - 1
 
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -165,8 +163,11 @@ class SqliteWriter(SqliteStore):
         return self._last_id
 
     def _write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
+        self._write_records([Record(row_id, recorded_ns, message) for row_id, message in enumerate(messages, first_id)])
+
+    def _write_records(self, records: Sequence[Record]) -> None:
         self._require_room()
-        rows, digest = self._rows(first_id, recorded_ns, messages)
+        rows, digest = self._rows(records)
         try:
             if self._checkpoints.error is not None:
                 raise self._checkpoints.error
@@ -181,10 +182,10 @@ class SqliteWriter(SqliteStore):
                 self._connection.execute("ROLLBACK")
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise StoreFullError(
-                    f"{NOUN} {self._path}: the disk is full, {len(messages)} records were not written"
+                    f"{NOUN} {self._path}: the disk is full, {len(records)} records were not written"
                 ) from error
             raise StoreDamagedError(f"{NOUN} {self._path}: cannot be written, {error}") from error
-        self._last_id, self._digest = first_id + len(messages) - 1, digest
+        self._last_id, self._digest = records[-1].id, digest
         self._anchors.set(self._last_id, digest, self._now_ns())
         self._checkpoints.catch_up()
 
@@ -207,26 +208,23 @@ class SqliteWriter(SqliteStore):
         super().close()
         self._lock.release()
 
-    def _rows(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> tuple[list[Any], bytes]:
+    def _rows(self, records: Sequence[Record]) -> tuple[list[Any], bytes]:
         """The values of all columns of all rows, one behind the other, and the digest of the last row."""
         sealer = None if self._ring is None else self._ring.sealer()
         digest = self._digest
         values: list[Any] = []
-        key = sealed = None
-        for row_id, message in enumerate(messages, first_id):
+        texts = encode_messages([record.message for record in records])
+        for (row_id, recorded_ns, message), text in zip(records, texts, strict=True):
             timestamp_ns = message.timestamp_ns
-            if not -_INT64_MAX <= timestamp_ns <= _INT64_MAX:
-                raise StoreConfigError(f"timestamp_ns: expected 64 bits with a sign, was {timestamp_ns}")
-            name, has_exchange, has_symbol = _traits(type(message))
-            exchange = message.exchange if has_exchange else None  # type: ignore[attr-defined]
-            symbol = message.symbol if has_symbol else None  # type: ignore[attr-defined]
-            text: str | None
-            if sealer is None:
-                text = encode_json(message).decode()
+            name, exchange, symbol = subject_of(message)
+            data_json: str | None = None
+            key = sealed = None
+            if sealer is None or type(message) in UNSEALED_TYPES:
+                data_json = text.decode()
             else:
                 clear = clear_part(self._store_id, row_id, recorded_ns, name, timestamp_ns, exchange, symbol)
-                text, key, sealed = None, sealer.key_id, sealer.seal(encode_json(message), clear)
-            row = (row_id, timestamp_ns, name, text, recorded_ns, exchange, symbol, key, sealed)
+                key, sealed = sealer.key_id, sealer.seal(text, clear)
+            row = (row_id, timestamp_ns, name, data_json, recorded_ns, exchange, symbol, key, sealed)
             digest = next_digest(digest, row)
             values += row
             values.append(digest)
@@ -270,13 +268,6 @@ def migrate(path: Path, *, is_adopting: bool) -> None:
 @cache
 def _insert(row_count: int) -> str:
     return f"INSERT INTO events ({COLUMNS}, digest) VALUES {', '.join([_ROW] * row_count)}"  # noqa: S608  # ours
-
-
-@cache
-def _traits(message_type: type[Message]) -> tuple[str, bool, bool]:
-    """The name of a type, and whether it has an exchange and a symbol."""
-    fields = message_type.__struct_fields__
-    return type_name(message_type), "exchange" in fields, "symbol" in fields
 
 
 def _lock(path: Path, now_ns: int) -> Lock:

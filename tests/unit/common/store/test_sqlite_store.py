@@ -234,11 +234,3 @@ def test_row_that_is_no_message_is_named(path: Path) -> None:
         found.extend(record.id for record in store.read())
 
     assert found == [1, 2, 3, 4]
-
-
-def test_time_of_more_than_63_bits_is_refused(path: Path) -> None:
-    """SQLite has no such integer; nothing of the batch is recorded."""
-    with open_store(f"sqlite:{path}", is_writer=True) as store:
-        with pytest.raises(StoreConfigError, match="expected 64 bits with a sign"):
-            store.append_batch([make_tick(1), make_tick(2, timestamp_ns=2**63)], NOW_NS)
-        assert store.append(make_tick(1), NOW_NS) == 1
