@@ -67,6 +67,11 @@ def sidecar_of(path: Path) -> Path:
     return path.with_suffix(".index")
 
 
+def quarantine_of(folder: Path) -> Path:
+    """Where what is damaged is kept."""
+    return folder / "quarantine"
+
+
 def numbers_in(folder: Path) -> list[int]:
     """The numbers of the segments of a folder, lowest first.
 

@@ -18,9 +18,9 @@ from common.store.contract import CannotVerifyError, StoreConfigError, StoreDama
 from common.store.json_messages import encode_messages
 from common.store.jsonl.index import BLOCK_RECORDS, Block, next_block, summarise, topic_of, topic_text, write_line
 from common.store.jsonl.lines import FORMAT, Header, encode_header, seal_message
-from common.store.jsonl.quarantine import keep_tail
 from common.store.jsonl.reading import Reader
-from common.store.jsonl.segments import View, numbers_in, open_view, segment_path, sidecar_of
+from common.store.jsonl.segments import View, numbers_in, open_view, quarantine_of, segment_path, sidecar_of
+from common.store.quarantine import keep_tail
 from common.store.record import Record
 from common.store.sealing import UNSEALED_TYPES
 
@@ -269,7 +269,7 @@ class Writer:
         """Append to a segment; what a crash left behind its last whole line is kept apart."""
         self._file = os.open(view.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         end = view.blocks[-1].end if view.blocks else len(encode_header(view.header))
-        keep_tail(self.folder, view.path, self._file, end, self._now_ns())
+        keep_tail(quarantine_of(self.folder), view.path, self._file, end, self._now_ns())
         blocks = view.blocks
         if blocks and blocks[-1].records < BLOCK_RECORDS:
             block = blocks.pop()

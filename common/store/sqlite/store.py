@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,19 +13,31 @@ from common.checkpoints import BackgroundCheckpoints
 from common.clock import SystemClock
 from common.errors import ConfigError, FatalError
 from common.events.base import Message
+from common.events.system import LogHole
 from common.run_directory import Lock
 from common.sqlite_files import check, open_database
 from common.store.anchors import open_anchors
 from common.store.chain import first_link
 from common.store.config import StoreConfig
-from common.store.contract import Stats, Store, StoreConfigError, StoreDamagedError, StoreFullError, Verification
+from common.store.contract import (
+    CannotVerifyError,
+    Stats,
+    Store,
+    StoreConfigError,
+    StoreDamagedError,
+    StoreFullError,
+    Verification,
+)
 from common.store.json_messages import encode_messages
+from common.store.quarantine import Note, keep
 from common.store.record import Record
+from common.store.retention import Policy, Pruning, describe, markers_of
 from common.store.sealing import UNSEALED_TYPES, clear_part, open_key_ring, subject_of
 from common.store.selection import EVERYTHING, Selection
+from common.store.sqlite import pruning
+from common.store.sqlite.checking import Check, copy_good, quarantine_of
 from common.store.sqlite.reading import Reader
 from common.store.sqlite.schema import COLUMNS, EVENT_LOG, NOUN, adopt, next_digest, read_store_id
-from common.store.sqlite.verification import verify_file
 
 if TYPE_CHECKING:
     from common.store.keyring import KeyRing
@@ -48,7 +60,7 @@ def open_store(path: Path, config: StoreConfig, is_writer: bool) -> Store:
         return SqliteWriter(path, config, ring) if is_writer else SqliteStore(path, config, ring)
     except StoreConfigError:
         raise
-    except ConfigError as error:
+    except (ConfigError, CannotVerifyError) as error:
         raise StoreConfigError(str(error)) from error
     except (FatalError, sqlite3.Error) as error:
         raise _cannot_open(path, error) from error
@@ -74,8 +86,9 @@ class SqliteStore(Store):
 
     def _prepare(self, path: Path, config: StoreConfig, ring: "KeyRing | None") -> None:
         self._path = path
+        self._config = config
+        self._ring = ring
         self._store_id = read_store_id(self._connection)
-        self._anchors = open_anchors(path, config, self._store_id)
         self._reader = Reader(self._connection, path, self._store_id, ring)
 
     @property
@@ -102,7 +115,12 @@ class SqliteStore(Store):
         pass
 
     def verify(self) -> Verification:
-        return verify_file(self._connection, self._path, self._store_id, self._anchors)
+        return Check(self._connection, self._path, self._store_id, self._config).run()
+
+    def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
+        if not is_dry_run:
+            raise StoreConfigError(f"{NOUN} {self._path}: opened for reading; rows were to be removed")
+        return self._find_prunable(policy, now_ns).pruning
 
     def stats(self) -> Stats:
         [(first_id, last_id)] = self._select("SELECT min(id), max(id) FROM events")
@@ -122,8 +140,15 @@ class SqliteStore(Store):
         )
 
     def close(self) -> None:
-        self._anchors.close()
         self._connection.close()
+
+    def _find_prunable(self, policy: Policy, now_ns: int) -> pruning.Plan:
+        try:
+            return pruning.find(self._connection, self._store_id, policy, now_ns, self._config.segment_bytes_max)
+        except sqlite3.Error as error:
+            raise StoreDamagedError(
+                f"{NOUN} {self._path}: expected a readable file, {error}; `tickpulse store repair` first"
+            ) from error
 
     def _select(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -135,10 +160,10 @@ class SqliteStore(Store):
 class SqliteWriter(SqliteStore):
     """The one process that writes. What a batch has committed is in the log of SQLite; `flush` syncs that."""
 
+    _checkpoints: BackgroundCheckpoints
+
     def __init__(self, path: Path, config: StoreConfig, ring: "KeyRing | None") -> None:
         self._is_open = False
-        self._clear_bytes = config.clear_of_disk_bytes
-        self._ring = ring
         self._now_ns = SystemClock().now_ns
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path, self._now_ns())
@@ -146,15 +171,10 @@ class SqliteWriter(SqliteStore):
             undo.callback(self._lock.release)
             self._connection = open_database(path, EVENT_LOG, check_same_thread=False)
             undo.callback(self._connection.close)
-            self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._prepare(path, config, ring)
-            self._last_id, self._digest = self._find_end()
-            self._anchors.keep_head()
+            self._anchors = open_anchors(path, config, self._store_id)
             undo.callback(self._anchors.close)
-            self._anchors.set(self._last_id, self._digest, self._now_ns())
-            # Where the loss of power took records that an anchor has seen, their ids are not given again.
-            self._last_id = max(self._last_id, *(anchor.last_id for anchor in self._anchors.read()))
-            self._checkpoints = BackgroundCheckpoints(self._connection, path)
+            self._begin()
             undo.pop_all()
         self._is_open = True
 
@@ -166,6 +186,8 @@ class SqliteWriter(SqliteStore):
         self._write_records([Record(row_id, recorded_ns, message) for row_id, message in enumerate(messages, first_id)])
 
     def _write_records(self, records: Sequence[Record]) -> None:
+        if self._damage is not None:
+            raise StoreDamagedError(f"{self._damage}; `tickpulse store repair` takes it out") from self._damage
         self._require_room()
         rows, digest = self._rows(records)
         try:
@@ -178,13 +200,8 @@ class SqliteWriter(SqliteStore):
                 self._connection.execute(_insert(len(values) // _ROW.count("?")), values)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise StoreFullError(
-                    f"{NOUN} {self._path}: the disk is full, {len(records)} records were not written"
-                ) from error
-            raise StoreDamagedError(f"{NOUN} {self._path}: cannot be written, {error}") from error
+            self._roll_back()
+            raise self._cannot_write(error, f"{len(records)} records were not written") from error
         self._last_id, self._digest = records[-1].id, digest
         self._anchors.set(self._last_id, digest, self._now_ns())
         self._checkpoints.catch_up()
@@ -205,8 +222,92 @@ class SqliteWriter(SqliteStore):
         self._is_open = False
         self._checkpoints.close()
         self.flush()
+        self._anchors.close()
         super().close()
         self._lock.release()
+
+    def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
+        found = self._find_prunable(policy, now_ns)
+        if is_dry_run or not found.pruning.records:
+            return found.pruning
+        # The log says first what goes, then it goes. What a crash leaves undone, the next pruning takes.
+        self._tell(found.holes, found.pruning.records_of_type, "retention", describe(policy), now_ns)
+        self.flush()
+        try:
+            for part in found.taken:
+                pruning.delete(self._connection, part)
+            pruning.give_room_back(self._connection)
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise self._cannot_write(error, "not all records that were to go are gone; prune again") from error
+        return found.pruning
+
+    def repair(self, now_ns: int) -> list[str]:
+        check = Check(self._connection, self._path, self._store_id, self._config)
+        with contextlib.suppress(CannotVerifyError):
+            check.run()
+        done: list[str] = []
+        if check.is_to_be_copied:
+            done = self._repair_file(check, now_ns)
+        elif check.holes:
+            self._tell(check.holes, {}, "loss", "records that an anchor knew of", now_ns)
+            self.flush()
+        if check.holes:
+            done.append(f"recorded {len(check.holes)} ranges of missing records")
+        return done
+
+    def _repair_file(self, check: Check, now_ns: int) -> list[str]:
+        """Put a file of what is good in the place of this one, which is kept."""
+        path, damaged = self._path, self._connection
+        draft = path.with_name(f".{path.name}.repaired")
+        draft.unlink(missing_ok=True)
+        why = check.first_damage
+        note = Note(file=f"{path.name}.{now_ns}", why=why, moved_ns=now_ns, bytes=path.stat().st_size)
+        self._checkpoints.close()
+        try:
+            if damaged.execute("PRAGMA journal_mode = DELETE").fetchone() != ("delete",):
+                raise StoreConfigError(f"{NOUN} {path}: expected nobody else to read it while it is repaired")
+            self._connection = copy_good(damaged, draft, self._store_id, check.walk.bad_ids)
+            self._begin(draft)
+            self._last_id = max(self._last_id, check.walk.last_id)
+            if check.holes:
+                self._tell(check.holes, check.bad_types, "quarantine", why, now_ns)
+            self._checkpoints.close()
+        finally:
+            for connection in {damaged, self._connection}:
+                connection.close()
+        keep(quarantine_of(path), path, note)
+        draft.replace(path)
+        self._connection = open_database(path, EVENT_LOG, check_same_thread=False)
+        self._begin()
+        return [f"kept the damaged file as {note.file} in {quarantine_of(path).name}: {why}"]
+
+    def _tell(
+        self, holes: list[LogHole], records_of_type: Mapping[str, int], cause: str, detail: str, now_ns: int
+    ) -> None:
+        """Record in the log what was taken out of it."""
+        self.append_batch(
+            list(
+                markers_of(holes, records_of_type, store_id=self._store_id, cause=cause, detail=detail, now_ns=now_ns)
+            ),
+            now_ns,
+        )
+
+    def _begin(self, path: Path | None = None) -> None:
+        """Go on behind the newest row of the file that is open."""
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._reader = Reader(self._connection, self._path, self._store_id, self._ring)
+        self._damage: StoreDamagedError | None = None
+        self._anchors.keep_head()
+        try:
+            self._last_id, self._digest = self._find_end()
+        except StoreDamagedError as error:
+            self._last_id, self._digest, self._damage = 0, b"", error
+        else:
+            self._anchors.set(self._last_id, self._digest, self._now_ns())
+        # Where the loss of power took records that an anchor has seen, their ids are not given again.
+        self._last_id = max((self._last_id, *(anchor.last_id for anchor in self._anchors.read())))
+        self._checkpoints = BackgroundCheckpoints(self._connection, path or self._path)
 
     def _rows(self, records: Sequence[Record]) -> tuple[list[Any], bytes]:
         """The values of all columns of all rows, one behind the other, and the digest of the last row."""
@@ -230,12 +331,21 @@ class SqliteWriter(SqliteStore):
             values.append(digest)
         return values, digest
 
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _cannot_write(self, error: sqlite3.Error, what: str) -> StoreFullError | StoreDamagedError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return StoreFullError(f"{NOUN} {self._path}: the disk is full, {what}")
+        return StoreDamagedError(f"{NOUN} {self._path}: cannot be written, {error}; {what}")
+
     def _require_room(self) -> None:
-        if self._clear_bytes:
-            disk = os.statvfs(self._path)
-            if disk.f_bavail * disk.f_frsize < self._clear_bytes:
+        if clear_bytes := self._config.clear_of_disk_bytes:
+            disk = os.statvfs(self._path.parent)
+            if disk.f_bavail * disk.f_frsize < clear_bytes:
                 raise StoreFullError(
-                    f"{NOUN} {self._path}: expected {self._clear_bytes} bytes of the disk to stay free, "
+                    f"{NOUN} {self._path}: expected {clear_bytes} bytes of the disk to stay free, "
                     f"were {disk.f_bavail * disk.f_frsize}"
                 )
 
