@@ -23,6 +23,7 @@ from common.store.jsonl.segments import View, numbers_in, open_view, quarantine_
 from common.store.quarantine import keep_tail
 from common.store.record import Record
 from common.store.sealing import UNSEALED_TYPES
+from common.store.writing import require_room, take_lock
 
 if TYPE_CHECKING:
     from common.store.keyring import KeyRing
@@ -127,7 +128,7 @@ class Writer:
         self._give_back()
 
     def _append(self, ids: Sequence[int], times: Iterator[int], messages: Sequence[Message]) -> None:
-        self._check_room()
+        require_room(self.folder, self.folder, self._config.clear_of_disk_bytes)
         chunks = list(self._encode(ids, times, messages))
         size = self._block.end
         data = chunks[0].data if len(chunks) == 1 else b"".join([chunk.data for chunk in chunks])
@@ -209,17 +210,6 @@ class Writer:
             self._day = None
         if self._day is None or is_new_day:
             self._day = day
-
-    def _check_room(self) -> None:
-        if not self._config.clear_of_disk_bytes:
-            return
-        status = os.fstatvfs(self._file)
-        free = status.f_bavail * status.f_frsize
-        if free < self._config.clear_of_disk_bytes:
-            raise StoreFullError(
-                f"store {self.folder}: expected {self._config.clear_of_disk_bytes} bytes to be left free, were {free}; "
-                "make room, or prune it with `tickpulse store prune`"
-            )
 
     def _full(self, error: OSError) -> StoreFullError:
         return StoreFullError(
@@ -337,17 +327,11 @@ def _lock(folder: Path, now_ns: int) -> Lock:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = Lock(folder / _LOCK_NAME)
-        is_ours = lock.acquire(now_ns)
     except OSError as error:
         raise StoreConfigError(
             f"store {folder}: expected a folder that this user can write, {error.strerror}"
         ) from error
-    if not is_ours:
-        holder = lock.holder()
-        who = "another process" if holder is None else f"pid {holder.pid}"
-        raise StoreConfigError(f"store {folder}: is written by {who}; stop it, or open it for reading")
-    return lock
+    return take_lock(folder / _LOCK_NAME, folder, now_ns)
 
 
 def _is_unborn(path: Path) -> bool:

@@ -14,7 +14,6 @@ from common.clock import SystemClock
 from common.errors import ConfigError, FatalError
 from common.events.base import Message
 from common.events.system import LogHole
-from common.run_directory import Lock
 from common.sqlite_files import check, open_database
 from common.store.anchors import open_anchors
 from common.store.chain import first_link
@@ -38,6 +37,7 @@ from common.store.sqlite import pruning
 from common.store.sqlite.checking import Check, copy_good, quarantine_of
 from common.store.sqlite.reading import Reader
 from common.store.sqlite.schema import COLUMNS, EVENT_LOG, NOUN, adopt, next_digest, read_store_id
+from common.store.writing import require_room, take_lock
 
 if TYPE_CHECKING:
     from common.store.keyring import KeyRing
@@ -166,7 +166,7 @@ class SqliteWriter(SqliteStore):
         self._is_open = False
         self._now_ns = SystemClock().now_ns
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path, self._now_ns())
+        self._lock = take_lock(path.with_name(f"{path.name}-lock"), path, self._now_ns())
         with contextlib.ExitStack() as undo:
             undo.callback(self._lock.release)
             self._connection = open_database(path, EVENT_LOG, check_same_thread=False)
@@ -188,7 +188,7 @@ class SqliteWriter(SqliteStore):
     def _write_records(self, records: Sequence[Record]) -> None:
         if self._damage is not None:
             raise StoreDamagedError(f"{self._damage}; `tickpulse store repair` takes it out") from self._damage
-        self._require_room()
+        require_room(self._path, self._path.parent, self._config.clear_of_disk_bytes)
         rows, digest = self._rows(records)
         try:
             if self._checkpoints.error is not None:
@@ -340,15 +340,6 @@ class SqliteWriter(SqliteStore):
             return StoreFullError(f"{NOUN} {self._path}: the disk is full, {what}")
         return StoreDamagedError(f"{NOUN} {self._path}: cannot be written, {error}; {what}")
 
-    def _require_room(self) -> None:
-        if clear_bytes := self._config.clear_of_disk_bytes:
-            disk = os.statvfs(self._path.parent)
-            if disk.f_bavail * disk.f_frsize < clear_bytes:
-                raise StoreFullError(
-                    f"{NOUN} {self._path}: expected {clear_bytes} bytes of the disk to stay free, "
-                    f"were {disk.f_bavail * disk.f_frsize}"
-                )
-
     def _find_end(self) -> tuple[int, bytes]:
         rows = self._select("SELECT id, digest FROM events ORDER BY id DESC LIMIT 1")
         last_id, digest = rows[0] if rows else (0, first_link(self._store_id))
@@ -378,17 +369,6 @@ def migrate(path: Path, *, is_adopting: bool) -> None:
 @cache
 def _insert(row_count: int) -> str:
     return f"INSERT INTO events ({COLUMNS}, digest) VALUES {', '.join([_ROW] * row_count)}"  # noqa: S608  # ours
-
-
-def _lock(path: Path, now_ns: int) -> Lock:
-    lock = Lock(path.with_name(f"{path.name}-lock"))
-    if not lock.acquire(now_ns):
-        holder = lock.holder()
-        raise StoreConfigError(
-            f"{NOUN} {path}: expected no other writer, was process {holder.pid if holder else '?'}; "
-            "read it, or end that process"
-        )
-    return lock
 
 
 def _connect_readonly(path: Path) -> sqlite3.Connection:
