@@ -14,10 +14,10 @@ from common.run_directory import Lock, replace_file
 from common.store.anchors import Anchors, open_anchors
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, StoreConfigError, StoreDamagedError, StoreFullError
+from common.store.contract import CannotVerifyError, StoreConfigError, StoreFullError
 from common.store.json_messages import encode_messages
 from common.store.jsonl.index import BLOCK_RECORDS, Block, next_block, summarise, topic_of, topic_text, write_line
-from common.store.jsonl.lines import FORMAT, Header, encode_header, seal_message
+from common.store.jsonl.lines import FORMAT, Header, encode_header, recorded_ns_of, seal_message, split_line
 from common.store.jsonl.reading import Reader
 from common.store.jsonl.segments import View, numbers_in, open_view, quarantine_of, segment_path, sidecar_of
 from common.store.quarantine import keep_tail
@@ -225,7 +225,7 @@ class Writer:
         if not numbers:
             self._create_store()
             return
-        reader = Reader(self.folder, self._ring)
+        reader = Reader(self.folder)
         self.store_id = reader.store_id
         self.anchors = self._open_anchors()
         segments = reader.segments()
@@ -244,8 +244,10 @@ class Writer:
                 Block(offset=size, line=2, previous=self.digest.hex(), last_id=self.last_id),
             )
             return
-        self._go_on(open_view(last.path, last.header, is_last=True))
-        self._day = _day_of_newest(reader)
+        view = open_view(last.path, last.header, is_last=True)
+        day = _day_of_newest(view)
+        self._go_on(view)
+        self._day = day
 
     def _create_store(self) -> None:
         self.store_id = secrets.token_hex(16)
@@ -302,11 +304,14 @@ class Writer:
         self._lock.release()
 
 
-def _day_of_newest(reader: Reader) -> int | None:
-    try:
-        return max((record.recorded_ns // NS_PER_DAY for record in reader.tail(1)), default=None)
-    except StoreDamagedError:
-        return None
+def _day_of_newest(view: View) -> int | None:
+    """Without the message, which may be sealed."""
+    for block in reversed(view.blocks):
+        lines = os.pread(view.descriptor, block.length, block.offset).splitlines()
+        parts = split_line(lines[-1]) if lines else None
+        if parts is not None:
+            return recorded_ns_of(parts.content) // NS_PER_DAY
+    return None
 
 
 def _days(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

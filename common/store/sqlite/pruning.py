@@ -10,9 +10,9 @@ from common.events.system import LogHole
 from common.store.chain import first_link
 from common.store.retention import Cut, Link, Part, Policy, Pruning, holes_in, plan
 
-# From the index alone: no row is read.
+# From the index alone: no row is read. Part 0 is the newest and is full, -1 the one before it.
 _PARTS = """
-SELECT id / ?, type, count(*), min(timestamp), max(timestamp) FROM events INDEXED BY events_type GROUP BY 1, 2
+SELECT (id - ?) / ?, type, count(*), min(timestamp), max(timestamp) FROM events INDEXED BY events_type GROUP BY 1, 2
 """
 _LINKS = "SELECT id, digest, type, timestamp FROM events WHERE id >= ? AND id < ? ORDER BY id"
 _BEFORE = "SELECT id, digest FROM events WHERE id < ? ORDER BY id DESC LIMIT 1"
@@ -42,15 +42,15 @@ def find(connection: sqlite3.Connection, store_id: str, policy: Policy, now_ns: 
     Raises:
         sqlite3.Error: A part of it cannot be read.
     """
-    [(id_count,)] = connection.execute("SELECT coalesce(max(id) - min(id) + 1, 1) FROM events")
-    ids_per_part = max(1, id_count * part_bytes // used_bytes(connection))
-    parts = list(_parts(connection, ids_per_part))
+    [(first_id, newest_id)] = connection.execute("SELECT coalesce(min(id), 1), coalesce(max(id), 1) FROM events")
+    ids_per_part = max(1, (newest_id - first_id + 1) * part_bytes // used_bytes(connection))
+    parts = list(_parts(connection, newest_id, ids_per_part))
     counts: Counter[str] = Counter()
     holes: list[LogHole] = []
     taken: list[Taken] = []
     for cut in plan(parts, policy, now_ns):
-        number = int(cut.name)
-        part = Taken(number * ids_per_part, (number + 1) * ids_per_part, cut)
+        part_end = newest_id + 1 + int(cut.name) * ids_per_part
+        part = Taken(part_end - ids_per_part, part_end, cut)
         before = connection.execute(_BEFORE, (part.first_id,)).fetchone()
         last_id, digest = before or (0, first_link(store_id))
         [(end_id,)] = connection.execute(_BEHIND, (part.end_id, part.end_id))
@@ -86,9 +86,9 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return max(1, pages * _pragma(connection, "page_size"))
 
 
-def _parts(connection: sqlite3.Connection, ids_per_part: int) -> Iterator[Part]:
+def _parts(connection: sqlite3.Connection, newest_id: int, ids_per_part: int) -> Iterator[Part]:
     found: dict[int, dict[str, tuple[int, int, int]]] = {}
-    for number, name, *rest in connection.execute(_PARTS, (ids_per_part,)):
+    for number, name, *rest in connection.execute(_PARTS, (newest_id, ids_per_part)):
         found.setdefault(number, {})[name] = tuple(rest)
     total = sum(count for types in found.values() for count, _, _ in types.values())
     row_bytes = used_bytes(connection) / max(1, total)
