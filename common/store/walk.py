@@ -66,6 +66,20 @@ class Walk:
         """Where the chain stands; None behind something unreadable."""
         return self._digest
 
+    def follow(self, record_id: int, content: bytes, digest: bytes) -> bool:
+        """Go over one record that directly follows the one before it and has no anchor; else it is for `step`."""
+        if (
+            record_id <= self.last_id
+            or self._digest is None
+            or next_link(self._digest, content) != digest
+            or (self._anchored and self._anchored[0] <= record_id)
+        ):
+            return False
+        self._digest, self._is_in_damage = digest, False
+        self.records += 1
+        self.last_id = record_id
+        return True
+
     def step(self, place: str, record_id: int, content: bytes, digest: bytes, expected: str = "") -> bool:
         """Go over one record: what its digest was made from, and the digest that it carries.
 

@@ -83,17 +83,27 @@ class Check:
             expected = f"expected segment {segment_path(self._folder, before + 1).name} before this one, it is missing"
         elif header is not None and self.walk.digest is not None and header.digest != self.walk.digest.hex():
             expected = "does not follow the segment before it: its end, or this header, is not what was written"
-        number_of_lines = 1
-        for number_of_lines, line in enumerate(_lines_of(path), 1):
-            if number_of_lines > 1:
-                self._line(f"{path}:{number_of_lines}", line, expected, header, is_last=is_last)
-                expected = ""
-        if expected:
+        number_of_lines = self._go_over_lines(path, expected, header, is_last=is_last)
+        if expected and number_of_lines == 1:
             self.walk.damage(f"{path}:1", expected)
         if not self.walk.damages and header is not None and not _index_fits(path):
             what = "the index says other than the segment: a range read may miss records; remove it, it is built anew"
             self.walk.damage(str(sidecar_of(path)), what)
         return f"{path}:{number_of_lines}"
+
+    def _go_over_lines(self, path: Path, expected: str, header: Header | None, *, is_last: bool) -> int:
+        """Go over what is behind the header; how many lines there are."""
+        number = 1
+        for number, line in enumerate(_lines_of(path), 1):
+            if number == 1:
+                continue
+            parts = split_line(line[:-1]) if line.endswith(b"\n") else None
+            if expected or parts is None or not self.walk.follow(*parts):
+                self._line(f"{path}:{number}", line, expected, header, is_last=is_last)
+                expected = ""
+            if parts is not None:
+                self._watch_clock(parts, path, number)
+        return number
 
     def _line(self, place: str, line: bytes, expected: str, header: Header | None, *, is_last: bool) -> None:
         is_torn = not line.endswith(b"\n")
@@ -108,15 +118,14 @@ class Check:
         follows = self.walk.step(place, *parts, expected=expected)
         if expected and follows and header is not None and before is not None and header.digest != before.hex():
             self.walk.damage(f"{place.rpartition(':')[0]}:1", "the header is not what was written")
-        self._watch_clock(place, parts)
 
-    def _watch_clock(self, place: str, parts: Parts) -> None:
+    def _watch_clock(self, parts: Parts, path: Path, line_number: int) -> None:
         try:
             recorded_ns = recorded_ns_of(parts.content)
         except ValueError:
             return  # then the line does not follow either
         if recorded_ns < self._recorded_ns:
-            self._clock_places.append(place)
+            self._clock_places.append(f"{path}:{line_number}")
         self._recorded_ns = recorded_ns
 
 

@@ -3,7 +3,7 @@
 import os
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -187,16 +187,9 @@ class Filter:
         self.selection = selection
         # A retired version may be read as a type that is asked for.
         self._names = names_of(selection) | RETIRED_TYPES_BY_NAME.keys() if selection.types else frozenset()
-        quoted = {key: b'"%b":%b' % (key.encode(), msgspec.json.encode(value)) for key, value in self._words()}
-        self._needles = list(quoted.values())
-        self._types = [b'"type":"%b"' % name.encode() for name in self._names]
-        self.is_all = not self._names and not self._needles
-
-    def _words(self) -> Iterator[tuple[str, str]]:
-        if self.selection.symbol is not None:
-            yield "symbol", self.selection.symbol
-        if self.selection.exchange is not None:
-            yield "exchange", self.selection.exchange
+        self._symbol = b'"symbol":' + msgspec.json.encode(selection.symbol)
+        self._exchange = b'"exchange":' + msgspec.json.encode(selection.exchange)
+        self.is_all = not self._names and selection.symbol is None and selection.exchange is None
 
     def overlaps(self, part: Block | Summary) -> bool:
         """Tell whether a part may hold something that is asked for."""
@@ -204,13 +197,20 @@ class Filter:
             return False
         return self.is_all or any(map(self._is_topic, part.topics))
 
-    def choose(self, lines: list[bytes]) -> list[bytes]:
-        """Lines that may be asked for: far cheaper than to decode those that are not."""
-        for needle in self._needles:
-            lines = [line for line in lines if needle in line]
-        if self._types:
-            lines = [line for line in lines if any(name in line for name in self._types)]
-        return lines
+    def needles(self, topics: Iterable[str]) -> list[bytes]:
+        """What the lines that may be asked for have in common, of a part with these topics; nothing where all may be.
+
+        The rest is sorted out when they are decoded: one look at the text is far cheaper than that, but so are few.
+        """
+        parts = [topic.split("\t") for topic in topics]
+        if self.selection.symbol is not None:
+            return [self._symbol] if any(part[2] != self.selection.symbol for part in parts) else []
+        if self._names:
+            found = {part[0] for part in parts}
+            return [b'"type":"%b"' % name.encode() for name in found & self._names] if found - self._names else []
+        if self.selection.exchange is not None:
+            return [self._exchange] if any(part[1] != self.selection.exchange for part in parts) else []
+        return []
 
     def matches(self, record: Record) -> bool:
         """Tell whether a record is asked for."""
@@ -237,8 +237,8 @@ def load(
     if block.faults or zlib.crc32(data) != block.crc:
         return _load_carefully(view, block, chosen, from_id, is_explained, ring)
     try:
-        if chosen is not None and not chosen.is_all:
-            data = b"\n".join(chosen.choose(data.split(b"\n")))
+        if chosen is not None and (needles := chosen.needles(block.topics)):
+            data = b"\n".join(_lines_with(data, needles))
         data = unseal_lines(data, ring, view.header.store_id)
         messages = decode_messages(data)
         places = decode_places(data)
@@ -252,6 +252,18 @@ def load(
     if block.first_id < from_id:
         records = [record for record in records if record.id >= from_id]
     return _selected(block, records, chosen), None
+
+
+def _lines_with(data: bytes, needles: list[bytes]) -> list[bytes]:
+    """The lines in which one of them occurs, in their order; the others are not even cut out."""
+    places: dict[int, int] = {}
+    for needle in needles:
+        at = data.find(needle)
+        while at >= 0:
+            end = data.index(b"\n", at)
+            places[data.rfind(b"\n", 0, at) + 1] = end
+            at = data.find(needle, end)
+    return [data[start : places[start]] for start in sorted(places)]
 
 
 def _selected(block: Block, records: list[Record], chosen: Filter | None) -> list[Record]:
@@ -271,6 +283,7 @@ def _load_carefully(
     faults = {}
     for part in scan(view.descriptor, start, block.end):
         faults.update({fault.line: fault for fault in part.faults})
+    needles = [] if chosen is None else chosen.needles(block.topics)
     records: list[Record] = []
     line_number = block.line - 1
     for lines in read_pieces(view.descriptor, block.offset, block.end):
@@ -281,7 +294,7 @@ def _load_carefully(
                 continue
             if fault is not None and not is_explained(fault.id):
                 return records, damaged(f"{view.path}:{line_number}", fault.what)
-            if chosen is not None and not chosen.choose([line]):
+            if needles and not any(needle in line for needle in needles):
                 continue
             try:
                 text = unseal_lines(line, ring, view.header.store_id)

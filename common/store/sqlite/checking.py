@@ -117,8 +117,9 @@ class Check:
         *content, digest = row
         row_id = content[0]
         is_behind_unreadable = self.walk.digest is None
-        digest = digest if isinstance(digest, bytes) else b""
-        self.walk.step(self._place(row_id), row_id, encode_row(content), digest)
+        encoded = encode_row(content)
+        if not self.walk.follow(row_id, encoded, digest):
+            self.walk.step(self._place(row_id), row_id, encoded, digest if isinstance(digest, bytes) else b"")
         if (lie := _find_lie(content)) is not None:
             self.walk.damage(self._place(row_id), lie, row_id, row_id)
             self.walk.bad_ids.add(row_id)

@@ -89,6 +89,7 @@ class SqliteStore(Store):
         self._config = config
         self._ring = ring
         self._store_id = read_store_id(self._connection)
+        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._reader = Reader(self._connection, path, self._store_id, ring)
 
     @property
@@ -295,7 +296,6 @@ class SqliteWriter(SqliteStore):
 
     def _begin(self, path: Path | None = None) -> None:
         """Go on behind the newest row of the file that is open."""
-        self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._reader = Reader(self._connection, self._path, self._store_id, self._ring)
         self._damage: StoreDamagedError | None = None
         self._anchors.keep_head()
