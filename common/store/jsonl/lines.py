@@ -2,24 +2,17 @@
 
 `{"id":..,"recorded_ns":..,"type":..,<the message's own fields>,"digest":".."}`: what its digest is made from is the
 line up to the comma before `"digest"`. Of a sealed message only what an index needs stays readable, before
-`"key":"..","sealed":"<base64>"`: see `common.store.sealing`.
+`"key":"..","sealed":"<base64>"`: see `sealing`.
 """
 
 from binascii import Error as HexError
 from binascii import hexlify, unhexlify
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from common.events.base import Message
-from common.store.sealing import clear_part, subject_of, unseal
-
-if TYPE_CHECKING:
-    from common.store.keyring import KeyRing, Sealer
-
 FORMAT = 1
 _DIGEST_KEY = b',"digest":"'
-_SEALED_KEY = b'"sealed":"'
 SUFFIX_BYTES = len(_DIGEST_KEY) + 32 + len(b'"}')
 
 
@@ -43,20 +36,6 @@ class Head(msgspec.Struct, gc=False):
     symbol: str | None = None
 
 
-class _SealedBody(msgspec.Struct, gc=False, omit_defaults=True, kw_only=True):
-    type: str
-    timestamp_ns: int
-    exchange: str | None = None
-    symbol: str | None = None
-    key: str
-    sealed: bytes
-
-
-class _SealedLine(_SealedBody, gc=False, kw_only=True):
-    id: int
-    recorded_ns: int
-
-
 class _Place(msgspec.Struct, gc=False):
     id: int
     recorded_ns: int
@@ -72,49 +51,7 @@ class Parts(NamedTuple):
 
 _place_decoder = msgspec.json.Decoder(_Place)
 _head_decoder = msgspec.json.Decoder(Head)
-_sealed_decoder = msgspec.json.Decoder(_SealedLine)
 _encoder = msgspec.json.Encoder()
-
-
-def seal_message(
-    sealer: "Sealer", store_id: str, record_id: int, recorded_ns: int, message: Message, text: bytes
-) -> bytes:
-    """A message, of which `text` is the JSON, as a JSON object that only who has the key can read; `type` first."""
-    name, exchange, symbol = subject_of(message)
-    clear = clear_part(store_id, record_id, recorded_ns, name, message.timestamp_ns, exchange, symbol)
-    return _encoder.encode(
-        _SealedBody(
-            type=name,
-            timestamp_ns=message.timestamp_ns,
-            exchange=exchange,
-            symbol=symbol,
-            key=sealer.key_id,
-            sealed=sealer.seal(text, clear),
-        )
-    )
-
-
-def unseal_lines(lines: bytes, ring: "KeyRing | None", store_id: str) -> bytes:
-    """Whole lines with what was sealed in them as it was, and without its digests.
-
-    Raises:
-        MissingKeyError, StoreDamagedError: As of `unseal`.
-    """
-    if _SEALED_KEY not in lines:
-        return lines
-    return b"\n".join([_unsealed(line, ring, store_id) for line in lines.split(b"\n")])
-
-
-def _unsealed(line: bytes, ring: "KeyRing | None", store_id: str) -> bytes:
-    try:
-        found = _sealed_decoder.decode(line)
-    except msgspec.DecodeError:
-        return line  # not sealed, or no record, which is told of it later
-    clear = clear_part(
-        store_id, found.id, found.recorded_ns, found.type, found.timestamp_ns, found.exchange, found.symbol
-    )
-    text = unseal(ring, found.key, found.sealed, clear)
-    return b'{"id":%d,"recorded_ns":%d,%b' % (found.id, found.recorded_ns, text[1:])
 
 
 def decode_places(lines: bytes) -> list[_Place]:

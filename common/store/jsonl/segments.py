@@ -26,7 +26,8 @@ from common.store.jsonl.index import (
     summarise,
     write_line,
 )
-from common.store.jsonl.lines import FORMAT, Header, decode_places, encode_header, split_line, unseal_lines
+from common.store.jsonl.lines import FORMAT, Header, decode_places, encode_header, split_line
+from common.store.jsonl.sealing import unseal_lines
 from common.store.record import Record
 from common.store.selection import Selection, names_of
 

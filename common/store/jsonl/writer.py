@@ -17,8 +17,9 @@ from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, StoreConfigError, StoreFullError
 from common.store.json_messages import encode_messages
 from common.store.jsonl.index import BLOCK_RECORDS, Block, next_block, summarise, topic_of, topic_text, write_line
-from common.store.jsonl.lines import FORMAT, Header, encode_header, recorded_ns_of, seal_message, split_line
+from common.store.jsonl.lines import FORMAT, Header, encode_header, recorded_ns_of, split_line
 from common.store.jsonl.reading import Reader
+from common.store.jsonl.sealing import seal_message
 from common.store.jsonl.segments import View, numbers_in, open_view, quarantine_of, segment_path, sidecar_of
 from common.store.quarantine import keep_tail
 from common.store.record import Record
