@@ -15,7 +15,7 @@ from common.errors import ExitCode, FatalError, InvalidValueError
 from common.store.address import open_store
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, Store, StoreConfigError, Verification
-from common.store.jsonl.lines import encode_messages
+from common.store.json_messages import encode_messages
 from common.store.of_run import address_of_run
 from common.store.record import Record
 from common.store.retention import Pruning, parse_policy

@@ -68,7 +68,7 @@ def test_pages_join_without_a_seam(path: Path) -> None:
 def test_second_writer_is_refused_and_readers_are_not(path: Path) -> None:
     """One process writes; the message names it. A reader sees each batch as soon as it is written."""
     with open_store(f"sqlite:{path}", is_writer=True) as writer:
-        with pytest.raises(StoreConfigError, match="expected no other writer, was process"):
+        with pytest.raises(StoreConfigError, match="is written by pid"):
             open_store(f"sqlite:{path}", is_writer=True)
         with read(path) as reader:
             assert [*reader.read()] == []
@@ -135,7 +135,7 @@ def test_room_that_must_stay_free_is_not_used(path: Path) -> None:
     config = StoreConfig(clear_of_disk_bytes=1 << 60)
     with (
         open_store(f"sqlite:{path}", config, is_writer=True) as store,
-        pytest.raises(StoreFullError, match="stay free"),
+        pytest.raises(StoreFullError, match="left free"),
     ):
         store.append(make_tick(1), NOW_NS)
 
@@ -234,11 +234,3 @@ def test_row_that_is_no_message_is_named(path: Path) -> None:
         found.extend(record.id for record in store.read())
 
     assert found == [1, 2, 3, 4]
-
-
-def test_time_of_more_than_63_bits_is_refused(path: Path) -> None:
-    """SQLite has no such integer; nothing of the batch is recorded."""
-    with open_store(f"sqlite:{path}", is_writer=True) as store:
-        with pytest.raises(StoreConfigError, match="expected 64 bits with a sign"):
-            store.append_batch([make_tick(1), make_tick(2, timestamp_ns=2**63)], NOW_NS)
-        assert store.append(make_tick(1), NOW_NS) == 1
