@@ -78,7 +78,7 @@ class RecorderService:
         self._gap_socket = sockets.connect_publisher(process.endpoint("telemetry"))
         self._frames: list[bytes] = []
         self._gaps = process.publisher("telemetry", self._frames.append)
-        self._sockets = {"records": sockets.bind_subscriber(process.endpoint("records"), [EVERYTHING])}
+        self._sockets = {"records": sockets.bind_puller(process.endpoint("records"))}
         for channel in CHANNELS:
             self._sockets[channel] = sockets.connect_subscriber(process.endpoint(channel), [EVERYTHING])
         self._waiter = Waiter(*self._sockets.values())
