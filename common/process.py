@@ -100,6 +100,7 @@ class Process:
         self.faults = FaultLog(self.log, self.frame_keeper.keep)
         self.sockets = Sockets(self.settings.sockets)
         self.endpoints: dict[str, str] = {}
+        self._telemetry: Publisher | None = None
 
     def endpoint(self, channel: str) -> str:
         """Where a channel is; remembered for the report."""
@@ -111,7 +112,9 @@ class Process:
         return Publisher(role=self.role, source=self.source, epoch=self.epoch, channel=channel, send=send)
 
     def telemetry(self) -> Publisher:
-        """A way to tell how things are, to whoever watches and to whoever records: two who may come and go."""
+        """The way to tell how things are, to whoever watches and to whoever records: two who may come and go."""
+        if self._telemetry is not None:
+            return self._telemetry
         watched = self.sockets.connect_publisher(self.endpoint("telemetry"))
         # A recorder that starts later, or again, still gets these: a number it lacks is one that was lost.
         recorded = PatientSender(self.sockets.connect_pusher(self.endpoint("records")), REPORTS_KEPT_MAX)
@@ -120,7 +123,8 @@ class Process:
             offer(watched, frame)
             recorded.send(frame)
 
-        return self.publisher("telemetry", send)
+        self._telemetry = self.publisher("telemetry", send)
+        return self._telemetry
 
     def close(self) -> None:
         """Close sockets and give the run directory back."""
@@ -268,7 +272,7 @@ class _Life:
             replace_file(self._process.run_directory.file("status", f"{self._process.source}.json"), content)
         except OSError as error:
             if not self._is_status_old:
-                self._process.log.error("status_unwritten", reason=str(error))
+                self._process.log.warning("status_unwritten", reason=str(error))
             self._is_status_old = True
             self._statuses_unwritten += 1
         else:

@@ -88,19 +88,21 @@ JOURNAL = Kind(
     {1: statements(f"{MIGRATION} {DERIVED} {_LOOK_UP_ALL}")},
 )
 # What is not looked up yet is read through: at most what comes between two snapshots.
-_LOOKED_UP = f"""
-SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > ({_LOOKED_UP_SEQ})
-"""
-_OF_ORDER = f"""
-SELECT seq, body FROM entries WHERE order_id = :name AND seq <= :last AND seq IN ({_LOOKED_UP}) ORDER BY seq
-"""
+_OF_ORDER = """
+SELECT seq, body FROM entries
+WHERE order_id = :name AND seq <= :last
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > (:after))
+ORDER BY seq
+""".replace(":after", _LOOKED_UP_SEQ)
 _OF_SIGNAL = """
 SELECT seq, body, order_id FROM entries WHERE subject = :name AND kind IN ('intent', 'denied') AND seq <= :last
 """
-_OF_REQUEST = f"""
+_OF_REQUEST = """
 SELECT seq, body, order_id FROM entries
-WHERE instruction_id = :name AND seq <= :last AND seq IN ({_LOOKED_UP}) ORDER BY seq
-"""
+WHERE instruction_id = :name AND seq <= :last
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > (:after))
+ORDER BY seq
+""".replace(":after", _LOOKED_UP_SEQ)
 
 
 class JournalReader:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from common.clock import NS_PER_MS
-from common.events.base import Message
+from common.errors import FatalError
+from common.events.base import DRAFT, Message
+from common.events.risk import AlarmRaised, Severity
 from common.events.system import GapFound
 from common.history import Position, open_history
 from common.metrics import Latency
@@ -16,22 +18,27 @@ from common.run_directory import replace_file
 from common.sockets.transfer import Waiter, drain, offer
 from common.store.address import Address, open_store, parse_address
 from common.store.config import StoreConfig
+from common.store.contract import StoreDamagedError
 from recorder.backfill import Backfill
 from recorder.buffer import Buffer
 from recorder.config import RecorderConfig
 from recorder.follower import Follower, HistoryReplacedError
 from recorder.intake import Intake
 from recorder.joining import Joining
+from recorder.retention import Retention
 from recorder.standing import Standing, encode_standing, fold, read_standing, records_behind
 from recorder.streams import GapReason
 from recorder.totals import Totals
-from recorder.writer import Writer
+from recorder.writer import Pruned, Writer
 
 STANDING_NAME = "recorder.standing"
 CHANNELS = ("market", "events", "executions", "workers")  # and `records`, which we bind
 EVERYTHING = b""
 FRAMES_PER_TURN_MAX = 20_000
 FOLDED_PER_BEAT = 10_000  # some 50 ms
+PRUNED_BELOW = 8  # the share of the buffer that may be in use
+REPAIR_LOOK_NS = 50 * NS_PER_MS
+CONNECT_NS = 200 * NS_PER_MS  # by then a monitor that is there hears us
 STOP_LISTEN_NS = 200 * NS_PER_MS  # what was sent before a stop has arrived by then
 
 
@@ -52,7 +59,6 @@ class RecorderService:
         self._store_config = store_config
         self._clock = process.clock
         self._counts: Counter[str] = Counter()
-        self._totals = Totals()
         self._job: Job | None = None
         self._is_flushing = False
         self._is_refused = False
@@ -61,6 +67,7 @@ class RecorderService:
         self._retry_ns = 0
         self._next_flush_ns = 0
         self._heard_until_ns = 0
+        self._damage = ""  # that was found at the start, until it is told
         self._stop_ns = 0
         self._stop_seq: int | None = None
 
@@ -68,11 +75,17 @@ class RecorderService:
         """Open the log, learn from it where everything stood, then listen."""
         process = self._process
         os.nice(self._config.nice)
+        self._retention = Retention(self._config.retention)
         self._address = self._find_address()
+        self._alarms = process.telemetry()
         process.endpoints["store"] = str(self._address)
         self._store = open_store(str(self._address), self._store_config, is_writer=True)
         self._writer = Writer(self._store)
-        self._restore()
+        try:
+            self._restore()
+        except StoreDamagedError as error:
+            self._repair(error)
+            self._restore()
         self._buffer = Buffer(self._config.buffer_bytes_max, self._intake.locate)
         sockets = process.sockets
         self._gap_socket = sockets.connect_publisher(process.endpoint("telemetry"))
@@ -83,10 +96,14 @@ class RecorderService:
             self._sockets[channel] = sockets.connect_subscriber(process.endpoint(channel), [EVERYTHING])
         self._waiter = Waiter(*self._sockets.values())
         self._joining = Joining(process)
+        self._heard_from_ns = self._clock.monotonic_ns() + CONNECT_NS
 
     def turn(self, timeout_ms: int) -> None:
         """Take what has come, then have the next of what waits written."""
         self._receive(timeout_ms)
+        if self._damage and self._clock.monotonic_ns() >= self._heard_from_ns:
+            self._alarm("LOG_DAMAGED", self._damage)
+            self._damage = ""
         self._joining.look(self._intake.heard, self._clock.monotonic_ns())
         if self._writer.is_busy:
             self._take_outcome()
@@ -148,9 +165,25 @@ class RecorderService:
 
     # What was before
 
+    def _repair(self, error: StoreDamagedError) -> None:
+        """Move what is damaged into quarantine, so that the log goes on, and have a person look at it.
+
+        Raises:
+            StoreConfigError: A log of this format cannot be repaired; begin another one.
+        """
+        self._writer.repair(self._clock.now_ns())
+        while (done := self._writer.outcome()) is None:
+            self._process.beats.write_within_turn(self._clock.monotonic_ns())
+            self._clock.sleep_ns(REPAIR_LOOK_NS)
+        if not isinstance(done, list):
+            raise FatalError(f"log {self._address}: expected to repair it, {done}; it is damaged: {error}")
+        self._counts["log_repairs"] += 1
+        self._damage = f"{error}; {'; '.join(done) or 'nothing to repair'}"
+
     def _restore(self) -> None:
         """Take up where the log stands: from what was kept, and from the records behind that."""
         process = self._process
+        self._totals = Totals()
         self._standing_path = process.run_directory.file("state", STANDING_NAME)
         standing, records = records_behind(read_standing(self._standing_path), self._store)
         self._backfill = Backfill()
@@ -212,10 +245,17 @@ class RecorderService:
             self._is_flushing = True
             self._writer.flush()
             return
+        if self._job is None and self._can_wait() and (policy := self._retention.due(now_ns)) is not None:
+            self._writer.prune(policy, self._clock.now_ns())
+            return
         if self._job is None:
             self._job = self._make_job()
         if self._job is not None:
             self._writer.write(self._job.messages, self._job.recorded_ns)
+
+    def _can_wait(self) -> bool:
+        """Tell whether the buffer has the room for what comes while the log is pruned."""
+        return not self._stop_ns and self._buffer.size_bytes <= self._config.buffer_bytes_max // PRUNED_BELOW
 
     def _is_ending(self) -> bool:
         return self._stop_ns > 0 and not len(self._buffer)
@@ -246,6 +286,9 @@ class RecorderService:
     def _take_outcome(self) -> None:
         outcome = self._writer.outcome()
         if outcome is None:
+            return
+        if isinstance(outcome, Pruned):
+            self._on_pruned(outcome)
             return
         if outcome is not True:
             self._on_refusal(outcome)
@@ -279,6 +322,39 @@ class RecorderService:
         if not self._is_refused:
             self._is_refused = True
             self._process.log.error("disk_refuses", store=str(self._address), reason=str(refusal))
+
+    def _on_pruned(self, pruned: Pruned) -> None:
+        """A step of retention is done, or could not be."""
+        now_ns, pruning = self._clock.monotonic_ns(), pruned.pruning
+        if pruned.markers:
+            self._is_standing_old = True
+            self._newest = pruned.markers[-1].event_id()
+            self._counts["last_id"] = self._writer.last_id
+            self._totals.add(pruned.markers)
+        if pruning is None:
+            self._retention.postpone(now_ns)
+            self._counts["retention_refused"] += 1
+            self._alarm("LOG_NOT_PRUNED", pruned.refusal)
+            return
+        self._retention.note(pruning, now_ns)
+        if pruning.records:
+            self._counts["retention_records"] += pruning.records
+            self._process.log.info("log_pruned", records=pruning.records_of_type, parts=pruning.parts)
+
+    def _alarm(self, code: str, detail: str) -> None:
+        """Tell the people on call: the log needs one of them, trading does not."""
+        self._counts["alarms"] += 1
+        self._process.log.error(code.lower(), store=str(self._address), detail=detail)
+        self._alarms.publish(
+            AlarmRaised(
+                **DRAFT,
+                timestamp_ns=self._clock.now_ns(),
+                code=code,
+                severity=Severity.WARNING,
+                subject=self._process.source,
+                detail=detail[:500],
+            )
+        )
 
     def _save_standing(self) -> None:
         """Keep where everything stands: nothing is under way, so it is exactly what the log holds."""
