@@ -1,6 +1,5 @@
 """The recorder's sockets, files and loop. What is missing is decided in `streams` and `backfill`."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -27,6 +26,7 @@ from recorder.intake import Intake
 from recorder.joining import Joining
 from recorder.retention import Retention
 from recorder.standing import Standing, encode_standing, fold, read_standing, records_behind
+from recorder.stepping_back import step_back
 from recorder.streams import GapReason
 from recorder.totals import Totals
 from recorder.writer import Pruned, Writer
@@ -74,10 +74,10 @@ class RecorderService:
     def open(self) -> None:
         """Open the log, learn from it where everything stood, then listen."""
         process = self._process
-        os.nice(self._config.nice)
         self._retention = Retention(self._config.retention)
         self._address = self._find_address()
         self._alarms = process.telemetry()
+        step_back(self._config.nice)  # after the sockets' own threads have begun
         process.endpoints["store"] = str(self._address)
         self._store = open_store(str(self._address), self._store_config, is_writer=True)
         self._writer = Writer(self._store)
