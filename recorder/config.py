@@ -21,7 +21,7 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     store: str = "jsonl:store"  # FORMAT:PATH; a path that is not absolute begins at the run directory
     buffer_bytes_max: Positive = 256 << 20  # frames that wait for the disk: 10 s of 100 k messages/s
-    gather_ms: Annotated[int, msgspec.Meta(ge=0, le=100)] = 20  # what comes within it is one batch: fewer wake-ups
+    gather_ms: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50  # what comes within it is one batch: fewer wake-ups
     flush_interval_ms: Positive = 1_000  # between two fsyncs: what power loss may take
     retry_ms: Positive = 500  # after the disk refused
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10  # trading has the processor first
