@@ -218,7 +218,7 @@ class RecorderService:
 
     def _receive(self, timeout_ms: int) -> None:
         is_working = len(self._buffer) > 0 or self._writer.is_busy
-        if self._waiter.wait(1 if is_working else timeout_ms):
+        if self._waiter.wait(1 if is_working else timeout_ms) and not len(self._buffer):
             self._clock.sleep_ns(self._config.gather_ms * NS_PER_MS)
         now_ns = self._clock.now_ns()
         groups: list[tuple[str, list[bytes]]] = []
