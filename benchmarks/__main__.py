@@ -14,6 +14,7 @@ from benchmarks import halt as halt_benchmark
 from benchmarks import latency as latency_benchmark
 from benchmarks import orders as orders_benchmark
 from benchmarks import plot
+from benchmarks import recorder as recorder_benchmark
 from benchmarks import rules as rules_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks import throughput as throughput_benchmark
@@ -25,12 +26,14 @@ from benchmarks.orders import OrdersReport
 from benchmarks.pipeline_halt import HaltPlan
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
+from benchmarks.recorder import RecorderReport
 from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
 from benchmarks.store import StoreReport
 from benchmarks.tables import format_backtest, format_latency, format_rules, format_throughput
 from benchmarks.tables_orders import format_halt, format_orders
+from benchmarks.tables_recorder import format_recorder
 from benchmarks.tables_store import format_store
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
@@ -42,6 +45,7 @@ Report = (
     | HaltReport
     | LatencyReport
     | OrdersReport
+    | RecorderReport
     | RulesReport
     | StoreReport
     | ThroughputReport
@@ -292,6 +296,43 @@ def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_pat
     _prepare(count, None)
     report = store_benchmark.run(formats or store_benchmark.FORMATS, count, _tell, folder)
     _write(report, format_store(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--rate", type=click.FloatRange(min=1), default=100_000.0, show_default=True, help="Ticks/s of one instrument."
+)
+@click.option(
+    "--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measured seconds of each run."
+)
+@warm_up_option
+@click.option(
+    "--signal-every", type=click.IntRange(min=1), default=500, show_default=True, help="Ticks between two orders."
+)
+@click.option(
+    "--batching/--no-batching", default=True, show_default=True, help="Whether ticks that wait together are packed."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often, by turns.")
+@json_option
+def recorder(*, json_path: Path | None, rounds: int, batching: bool, **options: Any) -> None:
+    """What recording costs the order path: bare, with the strategy's tape, and beside a recorder, by turns.
+
+    The load is that of `latency`. Every tick that was published must be in the log.
+
+    \b
+    tickpulse bench recorder
+    tickpulse bench recorder --no-batching --rounds 5 --json recorder.json
+    """
+    plan = OrderPathPlan(
+        rate=options["rate"],
+        duration_s=options["duration"],
+        warm_up_s=options["warm_up"],
+        signal_every=options["signal_every"],
+    )
+    _prepare(plan.measured_count, None)
+    report = recorder_benchmark.run(plan, rounds, _tell, is_batching=batching)
+    _write(report, format_recorder(report), json_path)
     _exit(report)
 
 

@@ -32,6 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     older_than_ns: int | None = None
     size_bytes_max: int | None = None
     ages_ns: Mapping[str, int] = {}
+    parts_max: int | None = None  # at a time: the oldest, for whoever has other work to do
 
     @property
     def is_empty(self) -> bool:
@@ -146,7 +147,7 @@ def plan(parts: list[Part], policy: Policy, now_ns: int) -> list[Cut]:
                 )
             )
         excess -= _share(part, cuts[-1]) if cuts and cuts[-1].name == part.name else 0
-    return cuts
+    return cuts[: policy.parts_max]
 
 
 def _bound_of(name: str, policy: Policy, now_ns: int, *, is_excess: bool, end_ns: int) -> int | None:
