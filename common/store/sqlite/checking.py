@@ -61,6 +61,7 @@ class Check:
         self._connection = connection
         self._path = path
         anchors, damages, self._doubt = examine_anchors(path, config, store_id)
+        self._anchored_id = max((anchor.last_id for anchor in anchors), default=0)
         self._markers = read_markers(connection, store_id)
         self.walk = Walk(store_id, [(anchor.last_id, anchor.digest) for anchor in anchors], self._markers)
         self._anchor_damages, self._wrong_indexes = damages, _check_indexes(connection, path)
@@ -94,8 +95,11 @@ class Check:
             notes.append(f"the clock of the recorder went back {self._went_back} times")
         notes += map(str, notes_in(quarantine_of(self._path)))
         found = self.walk.finish(self._place(self.walk.last_id))
-        if bad is not None:
-            self._add_hole(bad[0], self._kept_digest)
+        end_id = 0 if bad is None else bad[0]
+        if self.walk.digest is None:  # the end cannot be read: it held all that has an anchor
+            end_id = max(end_id, self._anchored_id)
+        if end_id > self._kept_id:
+            self._add_hole(end_id, self._kept_digest)
         self.holes += self.walk.lost
         for marker_id in self.walk.bad_ids & self._markers.keys():
             self.holes += self._markers[marker_id].holes
