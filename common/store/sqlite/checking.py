@@ -23,7 +23,7 @@ from common.store.config import StoreConfig
 from common.store.contract import Damage, Verification
 from common.store.json_messages import decode_json
 from common.store.quarantine import notes_in
-from common.store.sqlite.schema import COLUMNS, EVENT_LOG, encode_row
+from common.store.sqlite.schema import COLUMNS, EVENT_LOG, digest_of, encode_row
 from common.store.walk import Walk, own_markers
 
 ROWS_PER_PAGE = 1_000
@@ -123,7 +123,7 @@ class Check:
         is_behind_unreadable = self.walk.digest is None
         encoded = encode_row(content)
         if not self.walk.follow(row_id, encoded, digest):
-            self.walk.step(self._place(row_id), row_id, encoded, digest if isinstance(digest, bytes) else b"")
+            self.walk.step(self._place(row_id), row_id, encoded, digest_of(digest))
         if (lie := _find_lie(content)) is not None:
             self.walk.damage(self._place(row_id), lie, row_id, row_id)
             self.walk.bad_ids.add(row_id)
@@ -135,10 +135,14 @@ class Check:
         return row_id not in self.walk.bad_ids
 
     def _add_hole(self, last_id: int, digest: Any) -> None:
-        after = digest.hex() if isinstance(digest, bytes) else ""
-        before = self._kept_digest.hex()
-        hole = LogHole(first_id=self._kept_id + 1, last_id=last_id, digest_before=before, digest_after=after or before)
-        self.holes.append(hole)
+        self.holes.append(
+            LogHole(
+                first_id=self._kept_id + 1,
+                last_id=last_id,
+                digest_before=self._kept_digest.hex(),
+                digest_after=digest_of(digest).hex(),
+            )
+        )
 
     def _place(self, row_id: int) -> str:
         return f"{self._path}: row {row_id}"
