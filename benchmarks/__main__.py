@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from benchmarks import backtest as backtest_benchmark
 from benchmarks import bus as bus_benchmark
 from benchmarks import halt as halt_benchmark
 from benchmarks import latency as latency_benchmark
@@ -16,6 +17,7 @@ from benchmarks import plot
 from benchmarks import rules as rules_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks import throughput as throughput_benchmark
+from benchmarks.backtest import BacktestReport
 from benchmarks.bus import BusReport, format_bus
 from benchmarks.halt import HaltReport
 from benchmarks.latency import LatencyReport
@@ -27,14 +29,23 @@ from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
 from benchmarks.store import StoreReport
-from benchmarks.tables import format_latency, format_rules, format_throughput
+from benchmarks.tables import format_backtest, format_latency, format_rules, format_throughput
 from benchmarks.tables_orders import format_halt, format_orders
 from benchmarks.tables_store import format_store
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = BusReport | HaltReport | LatencyReport | OrdersReport | RulesReport | StoreReport | ThroughputReport
+Report = (
+    BacktestReport
+    | BusReport
+    | HaltReport
+    | LatencyReport
+    | OrdersReport
+    | RulesReport
+    | StoreReport
+    | ThroughputReport
+)
 output_path = click.Path(dir_okay=False, writable=True, path_type=Path)
 json_option = click.option(
     "--json", "json_path", metavar="FILE", type=output_path, help="Write everything that was measured."
@@ -208,6 +219,28 @@ def orders(*, rates: tuple[float, ...], duration: float, warm_up: float, json_pa
 
 @bench.command(cls=Command)
 @click.option(
+    "--count", type=click.IntRange(min=50_000), default=1_000_000, show_default=True, help="Ticks through `on_tick`."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each is measured.")
+@json_option
+def backtest(*, json_path: Path | None, rounds: int, count: int) -> None:
+    """Ticks/s of a backtest: singly with an order every 500, and five times as many in groups, one every 50,000.
+
+    Beside the ticks of a second of time stand those of a second of the processor, which a busy machine does not change.
+    NautilusTrader does the work of the first side where it is installed.
+
+    \b
+    tickpulse bench backtest
+    tickpulse bench backtest --count 5000000 --json backtest.json
+    """
+    _prepare(count, None)
+    report = backtest_benchmark.run(count, rounds, _tell)
+    _write(report, format_backtest(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
     "--count", type=click.IntRange(min=1_000), default=1_000_000, show_default=True, help="Events of each run."
 )
 @click.option("--faulty", is_flag=True, help="Once more beside a handler that always fails and one that hangs.")
@@ -247,7 +280,7 @@ def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
 )
 @json_option
 def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_path: Path | None) -> None:
-    """Events/s of the event log: appended, read again, and found.
+    """Events/s of the event log: appended, read again, replayed, and found.
 
     Each format takes the same ticks, one message each, in batches of 1,000. A batch counts when it is safe against the
     death of the process; the close at the end is in the time. A query asks for ten seconds of one symbol.

@@ -47,7 +47,8 @@ def chaos(
     Simulated: one seed decides everything, market, faults, delays. A failed history is repeated by the command printed
     with it. Processes: killed at crash points and anywhere, stopped, cut off; power lost, disks that fail, files from a
     backup or gone; and `demo`, the pipeline of supervisord.conf in this folder, whose processes are killed in turn. The
-    venue's own ledger is the witness. 200 faults take about five minutes. Without a C compiler some are skipped.
+    venue's own ledger is the witness. By name only: `recorder`, which is killed under load, and its log audited. 200
+    faults take about five minutes. Without a C compiler some are skipped.
 
     \b
     tickpulse chaos --simulated --seeds 1000

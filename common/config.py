@@ -52,6 +52,7 @@ class ChannelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     orders: str = ""
     executions: str = ""
     telemetry: str = ""
+    records: str = ""
     control: str = ""
     workers: str = ""
     replay: str = ""

@@ -108,6 +108,11 @@ class Process:
         """The numbering end of a channel, over what sends its frames."""
         return Publisher(role=self.role, source=self.source, epoch=self.epoch, channel=channel, send=send)
 
+    def telemetry(self) -> Publisher:
+        """A way to tell how things are, to whoever watches and to whoever records: two who may come and go."""
+        socket = self.sockets.connect_publisher(self.endpoint("telemetry"), self.endpoint("records"))
+        return self.publisher("telemetry", lambda frame: offer(socket, frame))
+
     def close(self) -> None:
         """Close sockets and give the run directory back."""
         self.frame_keeper.close()
@@ -170,8 +175,7 @@ class _Life:
         return ExitCode.INTERRUPTED if self._stop_signal == signal.SIGINT else ExitCode.OK
 
     def _open(self) -> None:
-        socket = self._process.sockets.connect_publisher(self._process.endpoint("telemetry"))
-        self._telemetry = self._process.publisher("telemetry", lambda frame: offer(socket, frame))
+        self._telemetry = self._process.telemetry()
         self._report(ProcessState.STARTING, "opening")
         self._service.open()
         self._process.log.info("process_started", role=self._process.role, endpoints=self._process.endpoints)

@@ -28,7 +28,7 @@ from common.events.venue import (
 from common.metrics import Latency
 from common.process import Process
 from common.sockets.market import MarketChannel
-from common.sockets.transfer import Envelope, Waiter, answer, offer, take_request
+from common.sockets.transfer import Envelope, Waiter, answer, take_request
 from common.wire import codec
 from common.wire.seal import seal
 from exchange.config import ExchangeConfig
@@ -76,8 +76,7 @@ class ExchangeService:
     def open(self) -> None:
         """Open the ledger, rebuild the venue from it, then bind."""
         process, sockets = self._process, self._process.sockets
-        telemetry = sockets.connect_publisher(process.endpoint("telemetry"))
-        self._alarms = process.publisher("telemetry", lambda frame: offer(telemetry, frame))
+        self._alarms = process.telemetry()
         self._ledger = Ledger(process.run_directory.file("state", LEDGER_NAME), process.settings.run.synchronous)
         plan = None if self._faults is None else make_plan(self._faults, self._ledger.last_order_number())
         venue = SimulatedVenue(self._config.simulated, process.config.instruments(), plan)

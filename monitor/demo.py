@@ -74,14 +74,15 @@ def demo(
 
     Starts gateway, exchange, executor and two strategies under supervisord in a fresh run directory, shows a live
     panel on a terminal, stops everything in order and prints a summary. The counts come from the processes themselves,
-    the executor's journal and the exchange's ledger.
+    the executor's journal and the exchange's ledger. All of it is recorded in the event log.
 
     \b
     tickpulse demo
     tickpulse demo --rate 20000 --duration 60
     tickpulse demo --feed recorded --path capture.gz --speed 10 --duration 40 --json
 
-    Exit 0 when every signal was acknowledged and no order was lost or made twice, 3 when not, 130 after Ctrl-C.
+    Exit 0 when every signal was acknowledged, no order was lost or made twice and all was recorded, 3 when not, 130
+    after Ctrl-C.
     """
     config = load_config(config_path, run_dir or _fresh_directory(), assignments)
     _apply(config, options)
@@ -101,7 +102,7 @@ def _apply(config: Config, options: dict[str, Any]) -> None:
     """Put the demo's options where the gateway will look."""
     config.assign(("gateway", "feed"), options["feed"], "--feed")
     # Nothing is published before all can hear it, so that every tick of a file can be accounted for.
-    listeners = 1 + len(strategy_names(config))
+    listeners = 2 + len(strategy_names(config))  # the exchange, the recorder and each strategy
     config.assign(("gateway", "wait_for_subscribers"), listeners, "demo")
     if options["rate"] is not None:
         config.assign(("gateway", "synthetic", "rate"), options["rate"], "--rate")
@@ -177,7 +178,7 @@ class _Demo:
         return elapsed_ns
 
     def _wait_ready(self, pipeline: SupervisedPipeline, watch: Watch, live: Live) -> None:
-        expected = ["exchange", "executor", "gateway", *strategy_names(self._config)]
+        expected = ["exchange", "executor", "gateway", "recorder", *strategy_names(self._config)]
         deadline_ns = self._clock.monotonic_ns() + int(READY_S_MAX * NS_PER_S)
         while missing := watch.tally.unready(expected):
             if self.is_interrupted:
@@ -223,7 +224,12 @@ class _Demo:
 
     def _sum_up(self, watch: Watch, elapsed_ns: int) -> dict[str, Any]:
         journal, ledger = self._read("orders"), self._read("ledger")
-        return {**summarise(watch.tally, journal, ledger, elapsed_ns), "run_directory": str(self._directory.path)}
+        report = next(iter(watch.tally.lives("recorder")), None)
+        return {
+            **summarise(watch.tally, journal, ledger, elapsed_ns),
+            "event_log": None if report is None else report.endpoints.get("store"),
+            "run_directory": str(self._directory.path),
+        }
 
     def _read(self, command: str) -> dict[str, Any]:
         """The view of a process that is asked by its own command: processes never import each other."""

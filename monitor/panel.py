@@ -184,8 +184,11 @@ def _result_of(event: PositionEvent) -> Decimal:
 
 
 def _standing(report: ProcessReported) -> str:
-    """How far the read models of the workers are behind the executor, in facts."""
-    return f"behind {report.counters['behind']:,}" if "behind" in report.counters else ""
+    """How far the read models of the workers are behind the executor, in facts; how much the log lacks, in messages."""
+    counters = report.counters
+    if report.role == "recorder":
+        return f"{counters.get('last_id', 0):,} recorded, {counters.get('log_lost', 0):,} lost"
+    return f"behind {counters['behind']:,}" if "behind" in counters else ""
 
 
 def _table(*columns: str) -> Table:

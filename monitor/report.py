@@ -29,6 +29,19 @@ def print_summary(summary: dict[str, Any], run_directory: Path) -> None:
     console.print(f"journal, ledger and logs: {run_directory}")
     console.print(f"look closer: tickpulse orders --run-dir {run_directory}", style="dim")
     console.print(f"             tickpulse ledger --run-dir {run_directory}", style="dim")
+    if summary["recorded"] is not None:
+        _print_recorded(console, summary)
+
+
+def _print_recorded(console: Console, summary: dict[str, Any]) -> None:
+    recorded = summary["recorded"]
+    missing = f"{recorded['gaps']:,} gaps of {recorded['lost']:,} messages" if recorded["gaps"] else "no gap"
+    trading = sum(recorded[name] for name in ("lost_market", "lost_events", "lost_executions"))
+    console.print()
+    console.print(f"recorded {recorded['records']:,} messages, {missing}, {trading:,} of market and orders")
+    console.print(f"event log: {summary['event_log']}")
+    console.print(f"look closer: tickpulse store verify {summary['event_log']}", style="dim")
+    console.print(f"             tickpulse store stats {summary['event_log']}", style="dim")
 
 
 def _counts(summary: dict[str, Any]) -> Table:

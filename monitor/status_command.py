@@ -24,6 +24,7 @@ SHOWN_COUNTERS = {
     "executor": ("signals_received", "orders_accepted", "fills"),
     "exchange": ("requests_submit_order", "executions_trade"),
     "workers": ("events", "dead_letters", "worker_restarts", "behind"),
+    "recorder": ("last_id", "log_gaps", "log_lost", "backfilled", "buffer_bytes", "disk_refusals"),
     "watchdog": ("programs_watched", "programs_paused", "hangs", "crash_loops"),
 }
 

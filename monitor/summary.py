@@ -13,6 +13,25 @@ from common.money import EXACT, ZERO, plain
 from monitor.tally import Tally
 
 View = dict[str, Any]
+# By what the event log counts, what the journal and the ledger count of it.
+ORDER_CRITICAL_COUNTS = {
+    "signal_acknowledged": "signals_answered",
+    "order_submitted": "orders_intended",
+    "execution": "executions",
+}
+RECORDED_COUNTS = (
+    "tick",
+    "signal",
+    *ORDER_CRITICAL_COUNTS,
+    "gaps",
+    "gaps_without_end",
+    "gaps_recovered",
+    "lost",
+    "lost_tick",
+    "lost_market",
+    "lost_events",
+    "lost_executions",
+)
 
 
 def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> View:
@@ -39,6 +58,9 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
         "signals_denied": entered["signals_denied"],
         "orders_accepted": placed["accepted"],
         "orders_rejected": placed["rejected"],
+        "signals_answered": sum(1 for signal in journal["signals"] if signal["outcome"] is not None),
+        "orders_intended": len(journal["orders"]) - entered.get("orders_adopted", 0),
+        "executions": len(ledger["executions"]),
         "fills": sum(1 for execution in ledger["executions"] if execution["execution_type"] == "trade"),
         "duplicate_orders": placed["duplicate_orders"] + _orders_beyond_one_per_signal(journal, ledger),
         "lost_signals": _lost_signals(tally, journal),
@@ -46,6 +68,7 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
         "positions_agree": _net_of_positions(journal) == _net_of_executions(ledger),
         "alarms": count_alarms(tally),
         "tick_to_ack_us": tally.latency("tick_to_ack").summary_us(),
+        "recorded": _recorded(tally),
         "strategies": strategies,
         "feed": {
             name: count for name, count in gateway.items() if name.startswith(("lines_", "feed_", "updates_", "clock_"))
@@ -66,8 +89,36 @@ def find_faults(summary: View) -> list[str]:
         f"{summary['lost_signals']} signals have no end in the journal": summary["lost_signals"] > 0,
         "the executor's journal and the exchange's ledger disagree on positions": not summary["positions_agree"],
         "no strategy emitted a signal": summary["signals_emitted"] == 0,
+        **_unrecorded(summary),
     }
     return [fault for fault, is_so in faults.items() if is_so]
+
+
+def _recorded(tally: Tally) -> View | None:
+    """What the whole event log holds, as the newest life of the recorder counted it; None where none ran."""
+    lives = tally.lives("recorder")
+    if not lives:
+        return None
+    counters = max(lives, key=lambda life: life.epoch).counters
+    return {
+        "records": counters.get("last_id", 0),
+        **{name: counters.get(f"log_{name}", 0) for name in RECORDED_COUNTS},
+        "backfilled": tally.counters("recorder").get("backfilled", 0),
+    }
+
+
+def _unrecorded(summary: View) -> dict[str, bool]:
+    """Where the log holds less than was counted elsewhere, and no gap says so."""
+    recorded = summary["recorded"]
+    if recorded is None:
+        return {}
+    expected = {name: summary[counted] for name, counted in ORDER_CRITICAL_COUNTS.items()}
+    if not recorded["gaps_without_end"]:
+        expected["tick"] = summary["ticks_published"] - recorded["lost_tick"]
+    return {
+        f"the event log has {recorded[name]} of {count} {name}": recorded[name] < count
+        for name, count in expected.items()
+    }
 
 
 def _strategy(tally: Tally, name: str) -> View:

@@ -14,7 +14,6 @@ from common.events.risk import AlarmRaised, Severity
 from common.metrics import Latency
 from common.process import Process
 from common.run_directory import replace_file
-from common.sockets.transfer import offer
 from watchdog.config import WatchdogConfig
 from watchdog.crash_loops import CrashLoop, CrashLoops
 from watchdog.supervisor import ProgramEvent, Supervisor
@@ -42,8 +41,7 @@ class WatchdogService:
     def open(self) -> None:
         """Learn what runs, then take events."""
         process = self._process
-        socket = process.sockets.connect_publisher(process.endpoint("telemetry"))
-        self._alarms = process.publisher("telemetry", lambda frame: offer(socket, frame))
+        self._alarms = process.telemetry()
         self._pauses_path = process.run_directory.file("state", PAUSES_NAME)
         for program in _read_pauses(self._pauses_path):
             self._tell_refusal("start", program, self._supervisor.start(program))

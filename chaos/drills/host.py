@@ -197,6 +197,10 @@ class Host:
         report = self.reports().get(name)
         return 0 if report is None else report.counters.get(counter, 0)
 
+    def last_counter(self, name: str, counter: str) -> int:
+        """What a process had counted when it ended in order."""
+        return {report.source: report for report in read_reports(self.run_directory)}[name].counters[counter]
+
     def accepted(self) -> dict[str, int]:
         """How many signals of each strategy became orders in its present life."""
         return {name: self.counter(name, "signals_accepted") for name in STRATEGIES}
@@ -253,6 +257,7 @@ def _config(directory: Path, rate: float, tick_count: int) -> dict[str, Any]:
         "run": {"directory": str(directory), "report_interval_ms": 50},
         "gateway": {"synthetic": {"rate": rate}},
         "executor": {"request_timeout_ms": 300, "retry_pause_ms": 50, "retry_pause_ms_max": 200, "held_ms_max": 1_500},
+        "recorder": {"nice": 0},
         "instruments": instruments,
         "strategy": dict.fromkeys(STRATEGIES, strategy),
     }

@@ -9,6 +9,7 @@ import msgspec
 from chaos.drills.audit import Audit, audit
 from chaos.drills.host import NAMES, STRATEGIES, Host
 from chaos.drills.lossy_disk import missing_reason
+from chaos.drills.recorded import Kill, run_kills
 from chaos.drills.scenarios import DRILLS, TURNS, Setting
 from chaos.drills.supervised import SupervisedHost
 from common.clock import NS_PER_MS, SystemClock
@@ -16,6 +17,7 @@ from common.errors import FatalError, NotReadyError
 
 RECOVERY_S_MAX = 5.0
 PATIENCE_S_MAX = 20.0
+FAULTS_TOLD_MAX = 10
 FAULTS_PER_PIPELINE = 25  # then the books are audited, and a new pipeline begins
 
 
@@ -47,6 +49,8 @@ def run_rounds(count: int, scenario: str | None, seed: int, tell: Callable[[Inje
         chosen = [name for name in names if DRILLS[name].setting is setting]
         if setting is Setting.LOSSY_DISK and chosen and (reason := missing_reason()) is not None:
             yield Round(faults=[], books=None, skipped=f"{', '.join(sorted(set(chosen)))}: {reason}")
+        elif setting is Setting.RECORDED and chosen:
+            yield _run_recorded(len(chosen), random, tell)
         elif setting is Setting.SUPERVISED and chosen:
             yield _run_supervised(len(chosen), tell)
         else:
@@ -102,6 +106,21 @@ def _run_supervised(count: int, tell: Callable[[Injected], object]) -> Round:
         except (FatalError, NotReadyError) as error:
             return Round(faults=faults, books=None, failure=str(error))
         return Round(faults=faults, books=audit(host.run_directory, host.strategies))
+
+
+def _run_recorded(count: int, random: Random, tell: Callable[[Injected], object]) -> Round:
+    """Kill the recorder again and again, and look at its log."""
+    faults: list[Injected] = []
+
+    def on_kill(kill: Kill) -> None:
+        faults.append(Injected(scenario="recorder", what="recorder", recovery_ms=kill.recovery_ms))
+        tell(faults[-1])
+
+    try:
+        wrong = run_kills(count, random, on_kill)
+    except FatalError as error:
+        wrong = [str(error)]
+    return Round(faults=faults, books=None, failure="; ".join(wrong[:FAULTS_TOLD_MAX]) or None)
 
 
 def _recover(host: Host) -> float | None:

@@ -14,6 +14,7 @@ class Setting(enum.Enum):
     PLAIN = enum.auto()
     LOSSY_DISK = enum.auto()  # on a disk that can lose its power
     JOURNAL_CUT = enum.auto()  # whose journal cannot agree with the ledger any more
+    RECORDED = enum.auto()  # with a recorder, which alone is killed; only when it is asked for by name
     SUPERVISED = enum.auto()  # of supervisord.conf; only kills, of each process in turn
 
 
@@ -38,6 +39,7 @@ DRILLS: dict[str, Drill] = {
     "failing_sync": Drill(disk_faults.failing_sync, 2, Setting.LOSSY_DISK),
     "failing_write": Drill(disk_faults.failing_write, 1, Setting.LOSSY_DISK),
     "journal_cut": Drill(disk_faults.journal_cut, 1, Setting.JOURNAL_CUT),
+    "recorder": Drill(faults.kill, 0, Setting.RECORDED),
     "demo": Drill(faults.kill, 2, Setting.SUPERVISED),
 }
 TURNS = tuple(name for name, drill in DRILLS.items() for _ in range(drill.turns))

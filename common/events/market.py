@@ -205,7 +205,7 @@ class SnapshotRequested(
     """A late or gapped subscriber asks the gateway for the last value of each topic."""
 
     kind: ClassVar[str] = "snapshot_request"
-    emitters = ("strategy",)
+    emitters = ("strategy", "recorder")
     answer = "snapshot"
 
     subscriber: Id

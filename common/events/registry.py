@@ -75,6 +75,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     system.ProcessStopped,
     system.ProcessHung,
     system.MessageDeadLettered,
+    system.GapFound,
     system.BreakerOpened,
     system.BreakerClosed,
     system.ReplayControlRequested,

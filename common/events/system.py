@@ -10,6 +10,7 @@ from common.events.base import Code, Command, Count, Event, EventId, Id, Name, P
 TOPICS_PER_HEARTBEAT_MAX = 256
 LOG_HOLES_MAX = 2_000  # 350 kB, a third of the largest frame
 
+StreamName = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 # Whoever answers with what has no JSON, such as infinity, could not be recorded.
 Speed = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -177,6 +178,32 @@ class MessageDeadLettered(Event, frozen=True, kw_only=True, tag="System.Message.
 
     def topic(self) -> str:
         return f"{self.kind}.{self.consumer}.{self.code}"
+
+
+class GapFound(Event, frozen=True, kw_only=True, tag="System.Log.GapFound.v1"):
+    """Numbers of a stream that the event log does not have: all of them from `first_seq` to `last_seq`.
+
+    Without `last_seq` nobody can tell where it ends, or whether anything is missing: a publisher's life ended while
+    nobody recorded. `reason` is LOST_ON_CHANNEL, RECORDER_DOWN, BUFFER_FULL, DISK_FULL, or LATE for what had been
+    back-filled before it came. With `is_recovered` a gap is told once more: what was missing now stands in the log,
+    back-filled from a history.
+    """
+
+    kind: ClassVar[str] = "log_gap"
+    priority = Priority.HIGH
+    emitters = ("recorder",)
+
+    channel: Word
+    stream: StreamName
+    publisher: Name
+    publisher_epoch: Count
+    first_seq: Count
+    last_seq: Count | None = None
+    reason: Code
+    is_recovered: bool = False
+
+    def topic(self) -> str:
+        return f"{self.kind}.recorder.{self.channel}"
 
 
 class BreakerOpened(Event, frozen=True, kw_only=True, tag="System.Breaker.Opened.v1"):

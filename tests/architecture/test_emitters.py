@@ -10,7 +10,7 @@ from common.events.base import Message
 from common.events.registry import MESSAGE_TYPES, type_name
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers")
+PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers", "recorder")
 TYPE_NAMES = {message_type.__name__ for message_type in MESSAGE_TYPES}
 # What a process makes and does not send.
 KEPT = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support.pipeline import ROOT, View, child_environment
 
-PROCESSES = {"exchange", "executor", "gateway", "momentum", "support_resistance", "watchdog", "workers"}
+PROCESSES = {"exchange", "executor", "gateway", "momentum", "recorder", "support_resistance", "watchdog", "workers"}
 
 
 class Demo:

@@ -31,7 +31,7 @@ from executor.service import JOURNAL_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
-ROLES = ("exchange", "executor", "gateway", "workers")
+ROLES = ("exchange", "executor", "gateway", "workers", "recorder")
 STOP_S_MAX = 25.0
 LOG_TAIL_LINES = 15
 
@@ -116,7 +116,7 @@ class Pipeline:
     # Starting and ending
 
     def start(self, *names: str) -> None:
-        """Start gateway, exchange, executor or workers; they are not waited for."""
+        """Start gateway, exchange, executor, workers or recorder; they are not waited for."""
         for name in names:
             self._launch(name, name, [], TESTS)
 
@@ -174,7 +174,14 @@ class Pipeline:
         """
         self.check()
         strategies = [name for name in self._processes if name not in ROLES]
-        order = [*(["gateway"] if "gateway" in self._processes else []), *strategies, "executor", "exchange", "workers"]
+        order = [
+            *(["gateway"] if "gateway" in self._processes else []),
+            *strategies,
+            "executor",
+            "exchange",
+            "workers",
+            "recorder",
+        ]
         codes = {name: self.stop(name) for name in order if self.is_running(name)}
         assert not any(codes.values()), f"expected exit code 0 of each after SIGTERM, was {codes}\n{self.story()}"
 

@@ -24,6 +24,10 @@ OPENERS: Mapping[str, Callable[[Path], Store]] = {
     "jsonl-sealed": lambda folder: open_store(
         f"jsonl:{folder / 'log'}", StoreConfig(key_ring=str(make_key_ring(folder))), is_writer=True
     ),
+    "parquet": lambda folder: open_store(f"parquet:{folder / 'log'}", is_writer=True),
+    "parquet-sealed": lambda folder: open_store(
+        f"parquet:{folder / 'log'}", StoreConfig(key_ring=str(make_key_ring(folder))), is_writer=True
+    ),
     "sqlite": lambda folder: open_store(f"sqlite:{folder / 'log'}", is_writer=True),
     "sqlite-sealed": lambda folder: open_store(
         f"sqlite:{folder / 'log'}", StoreConfig(key_ring=str(make_key_ring(folder))), is_writer=True

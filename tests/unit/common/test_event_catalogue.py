@@ -23,6 +23,7 @@ FIRST_CAUSES = {
     system.ChannelHeartbeat,
     system.ConnectionChanged,
     system.LogPruned,
+    system.GapFound,
     system.ProcessReported,
     system.ProcessStarted,
     system.ProcessStopped,

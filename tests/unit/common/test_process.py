@@ -215,7 +215,7 @@ def test_running_process_says_how_it_is_on_telemetry_and_in_its_status_file(tmp_
             assert (report.role, report.source, report.pid) == ("fake", "fake", child.pid)
             assert report.turns > 0
             assert report.counters["turns_taken"] >= report.turns
-            assert report.endpoints == {"telemetry": config.endpoint("telemetry")}
+            assert report.endpoints == {name: config.endpoint(name) for name in ("telemetry", "records")}
             latency = Latency()
             latency.merge(child.status().latencies["turn"])
             assert latency.value_ns_at(50) == pytest.approx(5_000_000, rel=0.001)

@@ -101,7 +101,7 @@ def test_options_reach_the_gateway_through_the_config() -> None:
 
     assert config.tree["gateway"] == {
         "feed": "recorded",
-        "wait_for_subscribers": 3,
+        "wait_for_subscribers": 4,
         "synthetic": {"rate": 500.0},
         "recorded": {"path": str(Path("capture.gz").absolute()), "speed": 0.0},
         "on_slow_subscriber": "wait",

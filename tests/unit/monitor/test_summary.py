@@ -315,3 +315,54 @@ def test_feed_counters_are_those_of_reading() -> None:
     summary = sum_up(make_report("gateway", counters={**counters, "ticks_published": 5, "subscribers_joined": 2}))
 
     assert summary["feed"] == counters
+
+
+# The event log
+
+
+def make_recorder(**counts: int) -> ProcessReported:
+    """What the recorder says that its log holds of a run with 100 ticks, one order and its execution."""
+    counters = {
+        "last_id": 130,
+        "log_tick": 100,
+        "log_signal_acknowledged": 1,
+        "log_order_submitted": 1,
+        "log_execution": 1,
+    }
+    return make_report("recorder", role="recorder", counters={**counters, **counts})
+
+
+def sum_up_recorded(**counts: int) -> dict[str, Any]:
+    """The summary of that run."""
+    return sum_up(
+        make_report("gateway", counters={"ticks_published": 100}),
+        make_strategy(1),
+        make_recorder(**counts),
+        journal=make_journal(
+            signals=[make_signal_row(1)], orders=[make_order_row()], positions=[make_position_row("0.50")]
+        ),
+        ledger=make_ledger(orders=[make_order_row()], executions=[make_execution_row("0.50")]),
+    )
+
+
+def test_log_that_holds_what_others_counted_is_no_fault() -> None:
+    """Nor is one whose gaps say what it lacks, or one of a run without a recorder."""
+    assert sum_up_recorded()["recorded"]["tick"] == 100
+    assert find_faults(sum_up_recorded()) == []
+    assert find_faults(sum_up_recorded(log_tick=90, log_lost_tick=10)) == []
+    assert find_faults(sum_up_recorded(log_tick=90, log_gaps_without_end=1)) == []
+    assert sum_up(make_strategy(1))["recorded"] is None
+
+
+@pytest.mark.parametrize(
+    ("counter", "fault"),
+    [
+        ("log_tick", "the event log has 0 of 100 tick"),
+        ("log_signal_acknowledged", "the event log has 0 of 1 signal_acknowledged"),
+        ("log_order_submitted", "the event log has 0 of 1 order_submitted"),
+        ("log_execution", "the event log has 0 of 1 execution"),
+    ],
+)
+def test_log_that_holds_less_than_others_counted_is_a_fault(counter: str, fault: str) -> None:
+    """What the journal has must be in the log, whatever its gaps say."""
+    assert find_faults(sum_up_recorded(**{counter: 0}, log_lost_executions=5)) == [fault]
