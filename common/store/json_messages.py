@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from common.errors import InvalidValueError
-from common.events.base import Count, ListedMessage, Message, Symbol
+from common.events.base import Count, Message, Name, Symbol
 from common.events.market import TICK_DTYPE, Ticks
 from common.events.registry import MESSAGE_TYPES, type_name
 from common.events.upcasting import RETIRED_TYPES, upcast
@@ -30,9 +30,15 @@ class _Tick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     exchange_timestamp_ns: int = 0
 
 
-class _Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag=type_name(Ticks)):
+class _Ticks(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag=type_name(Ticks)):
     """`Ticks`, readable. `data` takes the place of `ticks` where those would not give back each bit."""
 
+    source: Name
+    epoch: Count
+    seq: Count
+    timestamp_ns: int
+    exchange: Name
+    symbol: Symbol
     raw_symbol: Symbol
     count: Count
     ticks: list[_Tick] | None = None

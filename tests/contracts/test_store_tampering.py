@@ -246,6 +246,21 @@ class TestRepair:
             store.append(make_tick(1_000), NOW_NS + 2 * NS_PER_S)
         assert log.verify().damages == []
 
+    @pytest.mark.parametrize("change", [Log.change, Log.garble])
+    @pytest.mark.parametrize("goes_on", [True, False])
+    def test_damaged_newest_record_is_repaired(self, log: Log, change: Change, *, goes_on: bool) -> None:
+        """Also where the writer went on behind it; its id is not given again."""
+        do(log, change, COUNT)
+        if goes_on:
+            with log.write() as store:
+                store.append(make_tick(61), NOW_NS + 61)
+
+        self.repair(log)
+
+        assert log.verify().damages == []
+        assert COUNT not in log.ids()
+        assert log.ids()[-1] > COUNT
+
     def test_several_damages_are_repaired_at_once_and_over_older_holes(self, log: Log) -> None:
         """Repair after repair after retention."""
         with log.write() as store:

@@ -23,7 +23,7 @@ from common.store.config import StoreConfig
 from common.store.contract import Damage, Verification
 from common.store.json_messages import decode_json
 from common.store.quarantine import notes_in
-from common.store.sqlite.schema import COLUMNS, EVENT_LOG, encode_row
+from common.store.sqlite.schema import COLUMNS, EVENT_LOG, digest_of, encode_row
 from common.store.walk import Walk, own_markers
 
 ROWS_PER_PAGE = 1_000
@@ -61,6 +61,7 @@ class Check:
         self._connection = connection
         self._path = path
         anchors, damages, self._doubt = examine_anchors(path, config, store_id)
+        self._anchored_id = max((anchor.last_id for anchor in anchors), default=0)
         self._markers = read_markers(connection, store_id)
         self.walk = Walk(store_id, [(anchor.last_id, anchor.digest) for anchor in anchors], self._markers)
         self._anchor_damages, self._wrong_indexes = damages, _check_indexes(connection, path)
@@ -94,8 +95,11 @@ class Check:
             notes.append(f"the clock of the recorder went back {self._went_back} times")
         notes += map(str, notes_in(quarantine_of(self._path)))
         found = self.walk.finish(self._place(self.walk.last_id))
-        if bad is not None:
-            self._add_hole(bad[0], self._kept_digest)
+        end_id = 0 if bad is None else bad[0]
+        if self.walk.digest is None:  # the end cannot be read: it held all that has an anchor
+            end_id = max(end_id, self._anchored_id)
+        if end_id > self._kept_id:
+            self._add_hole(end_id, self._kept_digest)
         self.holes += self.walk.lost
         for marker_id in self.walk.bad_ids & self._markers.keys():
             self.holes += self._markers[marker_id].holes
@@ -119,7 +123,7 @@ class Check:
         is_behind_unreadable = self.walk.digest is None
         encoded = encode_row(content)
         if not self.walk.follow(row_id, encoded, digest):
-            self.walk.step(self._place(row_id), row_id, encoded, digest if isinstance(digest, bytes) else b"")
+            self.walk.step(self._place(row_id), row_id, encoded, digest_of(digest))
         if (lie := _find_lie(content)) is not None:
             self.walk.damage(self._place(row_id), lie, row_id, row_id)
             self.walk.bad_ids.add(row_id)
@@ -131,10 +135,14 @@ class Check:
         return row_id not in self.walk.bad_ids
 
     def _add_hole(self, last_id: int, digest: Any) -> None:
-        after = digest.hex() if isinstance(digest, bytes) else ""
-        before = self._kept_digest.hex()
-        hole = LogHole(first_id=self._kept_id + 1, last_id=last_id, digest_before=before, digest_after=after or before)
-        self.holes.append(hole)
+        self.holes.append(
+            LogHole(
+                first_id=self._kept_id + 1,
+                last_id=last_id,
+                digest_before=self._kept_digest.hex(),
+                digest_after=digest_of(digest).hex(),
+            )
+        )
 
     def _place(self, row_id: int) -> str:
         return f"{self._path}: row {row_id}"

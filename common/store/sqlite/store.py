@@ -36,7 +36,7 @@ from common.store.selection import EVERYTHING, Selection
 from common.store.sqlite import pruning
 from common.store.sqlite.checking import Check, copy_good, quarantine_of
 from common.store.sqlite.reading import Reader
-from common.store.sqlite.schema import COLUMNS, EVENT_LOG, NOUN, adopt, next_digest, read_store_id
+from common.store.sqlite.schema import COLUMNS, EVENT_LOG, NOUN, adopt, digest_of, next_digest, read_store_id
 from common.store.writing import require_room, take_lock
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ class SqliteWriter(SqliteStore):
     def _find_end(self) -> tuple[int, bytes]:
         rows = self._select("SELECT id, digest FROM events ORDER BY id DESC LIMIT 1")
         last_id, digest = rows[0] if rows else (0, first_link(self._store_id))
-        return last_id, bytes(digest)
+        return last_id, digest_of(digest)
 
 
 def migrate(path: Path, *, is_adopting: bool) -> None:

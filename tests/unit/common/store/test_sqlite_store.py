@@ -185,17 +185,41 @@ def test_missing_and_empty_files_are_told_to_a_reader(path: Path) -> None:
         read(path)
 
 
-def test_good_part_of_a_damaged_file_is_readable(path: Path) -> None:
-    """What came before a damaged page is given, then the error names the place; behind it one can go on by id."""
-    write(path)
+def break_page(path: Path, order: str = "pageno LIMIT 1 OFFSET 50") -> None:
+    """Make a page of rows unreadable."""
     connection = sqlite3.connect(path)
     [(page,)] = connection.execute(
-        "SELECT pageno FROM dbstat WHERE name = 'events' AND pagetype = 'leaf' ORDER BY pageno LIMIT 1 OFFSET 50"
+        f"SELECT pageno FROM dbstat WHERE name = 'events' AND pagetype = 'leaf' ORDER BY {order}"  # noqa: S608  # ours
     ).fetchall()
     connection.close()
     with path.open("r+b") as file:
         file.seek((page - 1) * 4_096)
         file.write(b"\xff" * 4_096)
+
+
+@pytest.mark.parametrize("order", ["pageno LIMIT 1 OFFSET 50", "pageno LIMIT 1", "path DESC LIMIT 1"])
+def test_file_with_a_page_that_cannot_be_read_is_repaired(path: Path, order: str) -> None:
+    """In the middle, at the begin or at the end: until then nothing is written; then all rows around it are there."""
+    write(path)
+    break_page(path, order)
+
+    with open_store(f"sqlite:{path}", is_writer=True) as store:
+        if order.startswith("path"):
+            with pytest.raises(StoreDamagedError, match="`tickpulse store repair` takes it out"):
+                store.append(make_tick(1), NOW_NS)
+        done = store.repair(NOW_NS)
+        assert "kept the damaged file" in done[0]
+        assert store.append(make_tick(1), NOW_NS) == COUNT + 2
+
+    with read(path) as store:
+        assert store.verify().damages == []
+        assert COUNT - 20 < len([*store.read()]) == len([*store.get_events()]) < COUNT + 2
+
+
+def test_good_part_of_a_damaged_file_is_readable(path: Path) -> None:
+    """What came before a damaged page is given, then the error names the place; behind it one can go on by id."""
+    write(path)
+    break_page(path)
 
     with read(path) as store:
         found: list[int] = []
