@@ -23,6 +23,8 @@ Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$(?!\n)")]
 Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,16}$(?!\n)")]
 Scope = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}$(?!\n)")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+# What every file can hold: one message beyond it must not cost a recorder the batch that it came in.
+TimestampNs = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 Size = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
@@ -42,7 +44,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_fie
     source: Name
     epoch: Count
     seq: Count
-    timestamp_ns: int
+    timestamp_ns: TimestampNs
 
     def topic(self) -> str:
         """`{kind}.{exchange}.{symbol}`."""
