@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -78,15 +78,18 @@ def folder_of(place: Place, day: int) -> str:
     return f"date={date}/exchange={_word(place.exchange)}/type={place.type}/symbol={_word(place.symbol)}"
 
 
-def write_part(root: Path, part: Part, store_id: str, number: int, ring: "KeyRing | None" = None) -> FileEntry:
-    """Write a part as a file of its own; it counts once the manifest names it.
+def write_part(
+    root: Path, part: Part, store_id: str, number: int, token: str, ring: "KeyRing | None" = None
+) -> FileEntry:
+    """Write a part as a draft; `publish` gives it its name, and it counts once the manifest names it.
 
     Args:
         root: Folder of the store.
         part: Sorted rows.
         store_id: Whose records these are.
-        ring: What it is sealed with, if it is.
         number: Number of the manifest entry that will name it: it makes the name unique, and tells what a crash left.
+        token: A word of the writer's life, which no other life's drafts have in their names.
+        ring: What it is sealed with, if it is.
 
     Raises:
         StoreFullError: The disk is full.
@@ -105,17 +108,14 @@ def write_part(root: Path, part: Part, store_id: str, number: int, ring: "KeyRin
     )
     first_id, last_id = int(ids.min()), int(ids.max())
     path = f"{folder_of(place, part.day)}/{first_id}-{last_id}.{number}.parquet"
-    final = root / path
-    temporary = final.with_suffix(".tmp")
+    temporary = _draft_of(root / path, token)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         size_bytes, sha256 = _write(temporary, table, footer, ranges, encryption(ring))
-        temporary.rename(final)
-        _sync_folder(final.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.errno in DISK_FULL:
-            raise StoreFullError(f"{final}: {error.strerror}; make room") from error
+            raise StoreFullError(f"{root / path}: {error.strerror}; make room") from error
         raise
     return FileEntry(
         path=path,
@@ -132,6 +132,19 @@ def write_part(root: Path, part: Part, store_id: str, number: int, ring: "KeyRin
         size_bytes=size_bytes,
         sha256=sha256,
     )
+
+
+def publish(root: Path, entries: Iterable[FileEntry], token: str) -> None:
+    """Give drafts the names that the manifest will name, safe against the loss of power."""
+    paths = [root / entry.path for entry in entries]
+    for path in paths:
+        _draft_of(path, token).rename(path)
+    for folder in {path.parent for path in paths}:
+        _sync_folder(folder)
+
+
+def _draft_of(path: Path, token: str) -> Path:
+    return path.with_name(f"{path.name}.{token}.tmp")
 
 
 def open_file(root: Path, entry: FileEntry, store_id: str, ring: "KeyRing | None" = None) -> OpenFile:

@@ -31,7 +31,7 @@ from common.store.contract import (
 )
 from common.store.parquet import compaction, pruning, recovery
 from common.store.parquet.arrays import tick_arrays
-from common.store.parquet.converter import Converter, convert
+from common.store.parquet.converter import Converter
 from common.store.parquet.manifest import Manifest
 from common.store.parquet.merge import batch_records, merge, records_by_id, records_by_time, sources
 from common.store.parquet.snapshot import Snapshot, stats_of, take_snapshot
@@ -39,6 +39,7 @@ from common.store.parquet.tables import count_types
 from common.store.parquet.ticks import PACKED_COLUMNS
 from common.store.parquet.verification import verify
 from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
+from common.store.parquet.workshop import Workshop
 from common.store.record import Record
 from common.store.retention import Policy, Pruning, markers_of
 from common.store.sealing import open_key_ring
@@ -150,9 +151,7 @@ class ParquetStore(Store):
             StoreDamagedError, StoreFullError: As of `compaction.compact`.
         """
         writer = self._writing()
-        return writer.call(
-            partial(compaction.compact, self.root, writer.manifest, bytes_max=self._config.segment_bytes_max)
-        )
+        return writer.call(partial(compaction.compact, writer.workshop, bytes_max=self._config.segment_bytes_max))
 
     def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
         if is_dry_run:
@@ -214,6 +213,7 @@ class _Writer:
                 f"store parquet:{root}: process {holder.pid if holder else '?'} writes it already; end it first"
             )
         self.manifest = Manifest(root, ring)
+        self.workshop = Workshop(root, self.manifest)
         self.last_id, self._digest = 0, b""
         self._damage: StoreDamagedError | None = None
         try:
@@ -236,10 +236,10 @@ class _Writer:
         with self._guard:
             ring, store_id = self.manifest.ring, self.manifest.state.store_id
             sealer = None if ring is None else ring.sealer()
-            content, digest = encode_batch(self._digest, first_id, recorded_ns, messages, sealer, store_id)
-            self._check_room(len(content))
+            pieces, digest = encode_batch(self._digest, first_id, recorded_ns, messages, sealer, store_id)
+            self._check_room(sum(map(len, pieces)))
             wal = self._wal or self._begin(first_id)
-            wal.write(content, len(messages))
+            wal.write(pieces, len(messages))
             self._digest, self.last_id = digest, first_id + len(messages) - 1
             self._anchor()
             if wal.size_bytes >= WAL_BYTES_MAX or wal.records >= WAL_RECORDS_MAX:
@@ -309,6 +309,7 @@ class _Writer:
             self._roll()
         self._converter.settle()
         self._converter.end()
+        self.workshop.close()
         self._anchors.sync()
         self._anchors.close()
         self._lock.release()
@@ -373,14 +374,13 @@ class _Writer:
                 self._roll()
 
     def _convert(self, path: Path) -> None:
-        anchored = frozenset(anchor.last_id for anchor in self._anchors.read())
-        convert(self._root, self.manifest, path, anchored)
+        self.workshop.convert(path, [anchor.last_id for anchor in self._anchors.read()])
         self._anchor()
         path.unlink(missing_ok=True)
         if not compaction.is_due(self.manifest.state, _FILES_PER_PLACE_MAX):
             return
         try:
-            compaction.compact(self._root, self.manifest, _FILES_PER_PLACE_MAX, self._config.segment_bytes_max)
+            compaction.compact(self.workshop, _FILES_PER_PLACE_MAX, self._config.segment_bytes_max)
             self._anchor()
         except TickpulseError as error:
             # The files stay as many as they are; whoever verifies or reads meets the damage and its name.

@@ -11,7 +11,7 @@ import pytest
 from support.message_builders import NOW_NS, make_tick
 from support.parquet_builders import fill, mixed_messages, parquet_files, reader, writer
 
-from common.store.parquet import converter
+from common.store.parquet import drafting
 from common.store.parquet.manifest import Converted, Manifest
 
 ROUNDS = 6
@@ -109,7 +109,7 @@ class TestBetweenSteps:
 
     def test_conversion_in_steps_is_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many batches are taken at a time."""
-        monkeypatch.setattr(converter, "_BYTES_PER_STEP", 1)
+        monkeypatch.setattr(drafting, "_BYTES_PER_STEP", 1)
         messages = fill(tmp_path)
 
         assert [record.message for record in reader(tmp_path).get_events()] == messages

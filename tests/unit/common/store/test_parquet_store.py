@@ -308,7 +308,9 @@ class TestWriting:
         with writer(tmp_path) as store:
             store.append(make_tick(1), NOW_NS)
             with monkeypatch.context() as patch:
-                patch.setattr(os, "write", full_after(written, os.write))
+                limited = full_after(written, os.write)
+                patch.setattr(os, "write", limited)
+                patch.setattr(os, "writev", lambda to, pieces: limited(to, b"".join(pieces)))
                 with pytest.raises(StoreFullError, match="nothing of the batch was recorded"):
                     store.append_batch([make_tick(2), make_tick(3)], NOW_NS)
             assert store.last_id == 1
