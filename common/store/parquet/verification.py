@@ -66,6 +66,8 @@ def verify(root: Path, anchors: Anchors, ring: "KeyRing | None" = None) -> Verif
     if len(sound) == len(state.files):
         try:
             damages += _check_ids(root, sound, manifest)
+        except StoreDamagedError as error:
+            damages.append(_damage(error))
         except MissingKeyError as error:
             notes.append(f"that each record is in one file was not looked at: {error}")
     points, last_id, count, found = _check_wal(wal, state, notes)
