@@ -4,6 +4,7 @@ It gets one task a line and answers each with a line. It ends when its input doe
 `python -m common.store.parquet.drafting_process` is started when the first large task comes.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -65,11 +66,13 @@ class DraftingProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
-            process.communicate(timeout=_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        with process, contextlib.suppress(BrokenPipeError):
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A group of its own: what a terminal or a supervisor sends to ours is for the writer, who ends it.
@@ -95,8 +98,12 @@ def main() -> None:
     """Do what comes in until there is no more."""
     os.nice(_NICE)
     for line in sys.stdin.buffer:
-        sys.stdout.buffer.write(msgspec.json.encode(_answer(line)) + b"\n")
-        sys.stdout.buffer.flush()
+        answer = msgspec.json.encode(_answer(line)) + b"\n"
+        try:
+            sys.stdout.buffer.write(answer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os._exit(1)  # the writer is no more, and nobody hears it
 
 
 if __name__ == "__main__":

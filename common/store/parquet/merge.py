@@ -14,9 +14,9 @@ from common.events.base import Message
 from common.events.market import Tick, Ticks
 from common.events.registry import type_name
 from common.store.contract import StoreDamagedError
-from common.store.parquet.files import OpenFile, open_file, place_of, sub_table
+from common.store.parquet.files import OpenFile, place_of, sub_table
 from common.store.parquet.manifest import FileEntry
-from common.store.parquet.snapshot import Snapshot
+from common.store.parquet.snapshot import Snapshot, open_in
 from common.store.parquet.tables import TICK_NAME, Ints, Part, Place, Tables, messages_of, times_of
 from common.store.parquet.ticks import numbers_of, starts_of
 from common.store.record import Record
@@ -98,7 +98,7 @@ class FileSource(Source):
         self._columns = columns
 
     def blocks(self) -> Iterator[Rows]:
-        file = open_file(self._snapshot.root, self._entry, self._snapshot.state.store_id, self._snapshot.ring)
+        file = open_in(self._snapshot, self._entry)
         groups, last_ns = file.footer.groups, None
         tables: list[pa.Table] = []
         for index, group in enumerate(groups):
@@ -229,7 +229,7 @@ def records_by_id(snapshot: Snapshot, from_id: int) -> Iterator[Record]:
         while waiting and waiting[0].first_id < until_id:
             entry = waiting.pop(0)
             if entry.last_id >= at:
-                open_files.append(_IdCursor(open_file(snapshot.root, entry, snapshot.state.store_id, snapshot.ring)))
+                open_files.append(_IdCursor(open_in(snapshot, entry)))
         step = [rows for file in open_files for rows in file.take(at, until_id)]
         yield from chain.from_iterable(_records(step, is_by_time=False))
         open_files = [file for file in open_files if file.last_id >= until_id]

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.message_builders import NOW_NS, make_tick, make_ticks
@@ -23,7 +25,7 @@ from common.store.arrays import ArrayStore
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
-from common.store.parquet import files, merge
+from common.store.parquet import files, merge, snapshot
 from common.store.parquet import store as parquet_store
 from common.store.record import Record
 from common.store.retention import Policy
@@ -163,13 +165,41 @@ class TestReading:
             opened.append(entry.path)
             return open_file(root, entry, *more)
 
-        monkeypatch.setattr(merge, "open_file", watch)
+        monkeypatch.setattr(snapshot, "open_file", watch)
 
         found = [*reader(tmp_path).read(Selection(symbol="ETH/USDT", from_ns=NOW_NS + 1200, to_ns=NOW_NS + 1250))]
 
         assert found
         assert all("symbol=ETH%2FUSDT" in path for path in opened)
         assert len(opened) < len(parquet_files(tmp_path)) / 3
+
+    def test_memory_stays_flat_however_much_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Four times as many records take no more at once, by time and by id."""
+        monkeypatch.setattr(files, "ROWS_PER_GROUP", 2_048)
+        monkeypatch.setattr(merge, "ROWS_PER_PIECE", 1_024)
+        monkeypatch.setattr(merge, "IDS_PER_STEP", 2_048)
+        peaks = []
+        for count in (10_000, 40_000):
+            folder = tmp_path / str(count)
+            with writer(folder) as store:
+                for first in range(1, count + 1, 1_000):
+                    store.append_batch([make_tick(number) for number in range(first, first + 1_000)], NOW_NS)
+                    if first % 5_000 == 1:
+                        store.settle()
+            for read in (reader(folder).read, reader(folder).get_events):
+                tracemalloc.start()
+                before = pa.total_allocated_bytes()
+                most, found = 0, 0
+                for record in read():
+                    found += 1
+                    if record.id % 100 == 0:
+                        most = max(most, pa.total_allocated_bytes() - before)
+                peaks.append((most + tracemalloc.get_traced_memory()[1]) / 1e6)
+                tracemalloc.stop()
+                assert found == count
+
+        assert peaks[2] < peaks[0] * 1.3
+        assert peaks[3] < peaks[1] * 1.3
 
     def test_arrays_hold_the_ticks_of_messages(self, tmp_path: Path) -> None:
         """The same ticks in the same order, of single messages and of groups; cut where the instrument changes."""
@@ -255,6 +285,24 @@ class TestRetention:
         assert verification.damages == []
         assert verification.notes == ["7 records of 7 files removed: retention"]
         assert [record.id for record in reader(tmp_path).tail(9)] == [8, 9, 10, 11]
+
+    @pytest.mark.parametrize("by", ["retention", "compaction"])
+    def test_who_reads_meanwhile_is_told(self, tmp_path: Path, by: str) -> None:
+        """A file that was taken out is no missing one."""
+        for _ in range(2):
+            with writer(tmp_path) as store:
+                store.append_batch([make_tick(day + 1, timestamp_ns=NOW_NS + day * NS_PER_DAY) for day in range(5)])
+        records = reader(tmp_path).read()
+        next(records)
+        with writer(tmp_path) as store:
+            if by == "retention":
+                store.prune(Policy(older_than_ns=NS_PER_DAY), NOW_NS + 10 * NS_PER_DAY)
+            else:
+                store.compact()
+                store.compact()  # the first left what it replaced to its readers
+
+        with pytest.raises(StoreDamagedError, match=f"taken out while it was read, by {by}; read again"):
+            list(records)
 
     def test_size_and_type_have_limits_of_their_own(self, tmp_path: Path) -> None:
         """Orders stay, and so does the newest part, whatever the size."""
