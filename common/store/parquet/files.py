@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from common.clock import NS_PER_DAY, NS_PER_S
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
+from common.store.parquet.columns import TIMESTAMP
 from common.store.parquet.manifest import FileEntry
 from common.store.parquet.sealing import decryption, encryption
 from common.store.parquet.tables import Part, Place, times_of, type_counts
@@ -257,6 +258,8 @@ def _write(
 ) -> tuple[_Sink, int, str]:
     """Write and sync; return what was written, where its footer begins, and the footer's SHA-256."""
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    # Numbers and times that rise step by step: half the size, and quicker, as differences.
+    numbers = [field.name for field in table.schema if field.type in {pa.int64(), TIMESTAMP}]
     ends: list[tuple[int, str]] = []
     with path.open("wb") as file:
         sink = _Sink(file)
@@ -266,6 +269,7 @@ def _write(
             compression="zstd",
             compression_level=1,
             use_dictionary=texts,
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
             write_page_checksum=True,
             encryption_properties=sealing,
         ) as writer:

@@ -40,7 +40,7 @@ _SEALED_BYTES = 40
 _CHECK = Struct("<4sI")
 _BODY = Struct("<QqIIII")
 _HEAD_BYTES = _CHECK.size + DIGEST_BYTES + _BODY.size
-decode_list: Callable[[bytes], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
+decode_list: Callable[[bytes | memoryview], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
 _encode_list: Callable[[Sequence[Message]], bytes] = encode_body
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -51,8 +51,8 @@ class Batch(NamedTuple):
     first_id: int
     recorded_ns: int
     messages: int
-    flat: bytes
-    others: bytes
+    flat: bytes | memoryview
+    others: bytes | memoryview
     # Where the others stand among all: uint32.
     places: npt.NDArray[np.uint32]
     digest: bytes
@@ -281,7 +281,8 @@ def _batch_at(content: bytes, at: int) -> Batch | None:
         key_id = content[flat_at + 1 : flat_at + 1 + key_bytes].decode(errors="replace")
         return batch._replace(key_id=key_id, sealed=content[flat_at + 1 + key_bytes : end])
     places = np.frombuffer(content, "<u4", other_count, places_at)
-    return batch._replace(flat=content[flat_at:others_at], others=content[others_at:places_at], places=places)
+    flat, others = raw[flat_at - body_at : others_at - body_at], raw[others_at - body_at : places_at - body_at]
+    return batch._replace(flat=flat, others=others, places=places)
 
 
 def good_batches(content: bytes) -> Iterator[Batch]:
