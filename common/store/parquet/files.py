@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 VERSION = 1
 ROWS_PER_GROUP = 32_768  # 4 MB of ticks: what a reader of one instrument holds
 NOTHING = "__HIVE_DEFAULT_PARTITION__"  # what hive, duckdb and pyarrow read as NULL
+RETIRED = ".replaced"
 _NAME_BYTES_MAX = 200
 _KEY = b"tickpulse"
 
@@ -314,10 +315,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove(root: Path, paths: list[str]) -> None:
-    """Delete files, and folders that are empty then."""
+def retire(root: Path, paths: Iterable[str]) -> None:
+    """Rename files that others replaced: readers that began before find them, and `*.parquet` no longer does."""
+    for path in paths:
+        (root / path).rename(root / f"{path}{RETIRED}")
+
+
+def remove(root: Path, paths: Iterable[str]) -> None:
+    """Delete files, retired or not, and folders that are empty then."""
     for path in paths:
         (root / path).unlink(missing_ok=True)
+        (root / f"{path}{RETIRED}").unlink(missing_ok=True)
         for folder in list((root / path).parents)[:4]:
             try:
                 folder.rmdir()

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from common.store.parquet.drafting import FromBatches, FromFiles, Task, draft
 from common.store.parquet.drafting_process import DraftingProcess
-from common.store.parquet.files import publish
+from common.store.parquet.files import publish, retire
 from common.store.parquet.manifest import FileEntry, Manifest
 
 # Up to here it is quicker to do it in the writer's process, for 10 ms, than to start one that does it.
@@ -52,6 +52,7 @@ class Workshop:
             StoreFullError: The disk is full.
         """
         self._make(FromFiles(files=files), is_small=sum(entry.size_bytes for entry in files) <= FILE_BYTES_MAX)
+        retire(self.root, [entry.path for entry in files])
 
     def close(self) -> None:
         """End what was started."""

@@ -89,6 +89,26 @@ class TestOtherTools:
 
         assert rows == [("simulated", "BTC/USDT", 5, 99.5), ("simulated", "ETH/USDT", 1, 99.5)]
 
+    def test_one_query_reads_all_types_as_the_readme_says(self, tmp_path: Path) -> None:
+        """Each record's rows once: nothing of the write-ahead part, of what was merged, or of quarantine is met."""
+        messages = fill(tmp_path)
+        with writer(tmp_path) as store:
+            assert store.compact() > 0
+            store.append_batch([make_quote(1), make_quote(2, symbol="XRP/USDT")], NOW_NS)
+        flip(next(path for path in parquet_files(tmp_path) if "XRP" in str(path)))
+        with writer(tmp_path) as store:
+            store.repair(NOW_NS)
+
+        counts = (
+            duckdb.read_parquet(f"{tmp_path}/log/**/*.parquet", hive_partitioning=True, union_by_name=True)
+            .aggregate("type, symbol, count(distinct id)", "type, symbol")
+            .fetchall()
+        )
+
+        assert {symbol for _, symbol, _ in counts} == {"BTC/USDT", "ETH/USDT", None}
+        assert sum(count for _, _, count in counts) == len(messages) + 2  # one more, and the event of the quarantine
+        assert list((tmp_path / "log" / "quarantine").rglob("*.parquet.damaged"))
+
     def test_columns_have_types(self, tmp_path: Path) -> None:
         """Times are times, amounts decimals; nothing is an opaque text."""
         fill(tmp_path, lives=1)
