@@ -231,7 +231,8 @@ class Manifest:
                 if link.hex() != parsed.link:
                     raise StoreDamagedError(
                         f"{self.path} line {number}: it does not follow on the lines before it: "
-                        "something was changed, removed, swapped or inserted"
+                        "something was changed, removed, swapped or inserted; get_events gives what they name, "
+                        "and other tools read the Parquet files"
                     )
                 entry = _decode_entry(parsed.entry)
             except msgspec.DecodeError as error:

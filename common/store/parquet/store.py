@@ -117,7 +117,11 @@ class ParquetStore(Store):
         return tick_arrays(merge(sources(self._snapshot(), only_ticks, PACKED_COLUMNS)), count_max)
 
     def get_events(self, from_id: int = 1) -> Iterator[Record]:
-        return records_by_id(self._snapshot(), from_id)
+        try:
+            snapshot = self._snapshot()
+        except StoreDamagedError as error:
+            return self._before_damage(from_id, error)
+        return records_by_id(snapshot, from_id)
 
     def tail(self, count: int) -> list[Record]:
         if count <= 0:
@@ -185,6 +189,13 @@ class ParquetStore(Store):
         if self._writer is not None:
             self._writer.close()
 
+    def _before_damage(self, from_id: int, error: StoreDamagedError) -> Iterator[Record]:
+        """What the whole lines of a damaged manifest name, and then the error."""
+        state = self._seen.state
+        named = Snapshot(self.root, state, list(state.files.values()), state.last_id, [], self._ring)
+        yield from records_by_id(named, from_id)
+        raise error
+
     def _snapshot(self) -> Snapshot:
         return take_snapshot(self.root, self._seen)
 
@@ -222,6 +233,7 @@ class _Writer:
             self._lock.release()
             raise
         self._wal: WalWriter | None = None
+        self._full: list[WalWriter] = []  # handed over, and not safe against the loss of power yet
         self._wal_end_ns = 0
         self._is_closed = False
         self._guard = threading.RLock()
@@ -248,8 +260,9 @@ class _Writer:
     def flush(self) -> None:
         """Make it safe against the loss of power."""
         with self._guard:
-            if self._wal is not None:
-                self._wal.sync()
+            for wal in [*self._full, self._wal]:
+                if wal is not None:
+                    wal.sync()
             self._anchors.sync()
 
     def settle(self) -> None:
@@ -309,6 +322,8 @@ class _Writer:
             self._roll()
         self._converter.settle()
         self._converter.end()
+        for wal in self._full:
+            wal.close()
         self.workshop.close()
         self._anchors.sync()
         self._anchors.close()
@@ -365,8 +380,17 @@ class _Writer:
         """Hand the write-ahead file over; the next batch begins another one."""
         wal, self._wal = self._wal, None
         if wal is not None:
-            wal.close()
-            self._converter.submit([partial(self._convert, wal.path)])
+            self._full.append(wal)
+            self._converter.submit([partial(self._finish, wal)])
+
+    def _finish(self, wal: WalWriter) -> None:
+        """Sync first and without the guard: for a full file that takes some 50 ms, which no batch should wait for."""
+        if wal in self._full:
+            wal.sync()
+            with self._guard:
+                self._full.remove(wal)
+                wal.close()
+        self._convert(wal.path)
 
     def _roll_if_old(self) -> None:
         with self._guard:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -403,6 +404,25 @@ class TestWriting:
 
         assert [record.message for record in reader(tmp_path).get_events()] == mixed_messages()
         assert not list((tmp_path / "log").rglob("*.tmp"))
+
+    def test_no_batch_waits_for_a_full_file_to_be_synced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The thread that converts it syncs it first; `flush` waits for that as well."""
+        monkeypatch.setattr(parquet_store, "WAL_RECORDS_MAX", 10)
+        sync, threads = os.fdatasync, []
+
+        def watch(descriptor: int) -> None:
+            threads.append(threading.current_thread().name)
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", watch)
+        with writer(tmp_path) as store:
+            for number in range(0, 50, 10):
+                store.append_batch(mixed_messages(2000 + number, 10), NOW_NS)
+            store.settle()
+            assert set(threads) == {"parquet"}
+            assert len(threads) >= 5
+
+        assert len(list(reader(tmp_path).get_events())) == 50
 
     def test_room_for_others_is_kept(self, tmp_path: Path) -> None:
         """A log must not take the journal's last bytes."""

@@ -11,6 +11,7 @@ from support.message_builders import NOW_NS, make_tick
 from support.parquet_builders import fill, make_quote, mixed_messages, parquet_files, reader, writer
 
 from common.clock import SystemClock
+from common.events.base import Message
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, StoreDamagedError
@@ -155,6 +156,20 @@ class TestManifest:
         damages = reader(tmp_path).verify().damages
 
         assert damages[0].place.startswith(f"{path} line ")
+
+    def test_what_whole_lines_name_stays_readable(self, tmp_path: Path) -> None:
+        """Records in the order of their ids up to the damage, then the damage; a second reader meets the same."""
+        messages = fill(tmp_path)
+        path = tmp_path / "log" / "manifest.jsonl"
+        lines = path.read_text().splitlines()
+        lines[2] = lines[2].replace("1", "2", 1)
+        path.write_text("\n".join(lines) + "\n")
+
+        for _ in range(2):
+            given: list[Message] = []
+            with pytest.raises(StoreDamagedError, match=r"line 3.*other tools read the Parquet files"):
+                given.extend(record.message for record in reader(tmp_path).get_events())
+            assert given == messages[:100]
 
     def test_cut_manifest_is_found(self, tmp_path: Path) -> None:
         """The files that it no longer names are strangers, and an anchor has seen more records."""
