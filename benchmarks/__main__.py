@@ -8,14 +8,17 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
+from benchmarks import backtest as backtest_benchmark
 from benchmarks import bus as bus_benchmark
 from benchmarks import halt as halt_benchmark
 from benchmarks import latency as latency_benchmark
 from benchmarks import orders as orders_benchmark
 from benchmarks import plot
+from benchmarks import recorder as recorder_benchmark
 from benchmarks import rules as rules_benchmark
 from benchmarks import store as store_benchmark
 from benchmarks import throughput as throughput_benchmark
+from benchmarks.backtest import BacktestReport
 from benchmarks.bus import BusReport, format_bus
 from benchmarks.halt import HaltReport
 from benchmarks.latency import LatencyReport
@@ -23,18 +26,30 @@ from benchmarks.orders import OrdersReport
 from benchmarks.pipeline_halt import HaltPlan
 from benchmarks.plot_latency import draw_latency
 from benchmarks.plot_throughput import draw_throughput
+from benchmarks.recorder import RecorderReport
 from benchmarks.rules import RulesReport
 from benchmarks.schedule import OrderPathPlan
 from benchmarks.stage import INTERRUPTED
 from benchmarks.store import StoreReport
-from benchmarks.tables import format_latency, format_rules, format_throughput
+from benchmarks.tables import format_backtest, format_latency, format_rules, format_throughput
 from benchmarks.tables_orders import format_halt, format_orders
+from benchmarks.tables_recorder import format_recorder
 from benchmarks.tables_store import format_store
 from benchmarks.throughput import ThroughputReport
 from common.command import Command, F
 from common.errors import ExitCode
 
-Report = BusReport | HaltReport | LatencyReport | OrdersReport | RulesReport | StoreReport | ThroughputReport
+Report = (
+    BacktestReport
+    | BusReport
+    | HaltReport
+    | LatencyReport
+    | OrdersReport
+    | RecorderReport
+    | RulesReport
+    | StoreReport
+    | ThroughputReport
+)
 output_path = click.Path(dir_okay=False, writable=True, path_type=Path)
 json_option = click.option(
     "--json", "json_path", metavar="FILE", type=output_path, help="Write everything that was measured."
@@ -208,6 +223,28 @@ def orders(*, rates: tuple[float, ...], duration: float, warm_up: float, json_pa
 
 @bench.command(cls=Command)
 @click.option(
+    "--count", type=click.IntRange(min=50_000), default=1_000_000, show_default=True, help="Ticks through `on_tick`."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often each is measured.")
+@json_option
+def backtest(*, json_path: Path | None, rounds: int, count: int) -> None:
+    """Ticks/s of a backtest: singly with an order every 500, and five times as many in groups, one every 50,000.
+
+    Beside the ticks of a second of time stand those of a second of the processor, which a busy machine does not change.
+    NautilusTrader does the work of the first side where it is installed.
+
+    \b
+    tickpulse bench backtest
+    tickpulse bench backtest --count 5000000 --json backtest.json
+    """
+    _prepare(count, None)
+    report = backtest_benchmark.run(count, rounds, _tell)
+    _write(report, format_backtest(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
     "--count", type=click.IntRange(min=1_000), default=1_000_000, show_default=True, help="Events of each run."
 )
 @click.option("--faulty", is_flag=True, help="Once more beside a handler that always fails and one that hangs.")
@@ -247,7 +284,7 @@ def bus(*, json_path: Path | None, faulty: bool, count: int) -> None:
 )
 @json_option
 def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_path: Path | None) -> None:
-    """Events/s of the event log: appended, read again, and found.
+    """Events/s of the event log: appended, read again, replayed, and found.
 
     Each format takes the same ticks, one message each, in batches of 1,000. A batch counts when it is safe against the
     death of the process; the close at the end is in the time. A query asks for ten seconds of one symbol.
@@ -259,6 +296,43 @@ def store(*, formats: tuple[str, ...], count: int, folder: Path | None, json_pat
     _prepare(count, None)
     report = store_benchmark.run(formats or store_benchmark.FORMATS, count, _tell, folder)
     _write(report, format_store(report), json_path)
+    _exit(report)
+
+
+@bench.command(cls=Command)
+@click.option(
+    "--rate", type=click.FloatRange(min=1), default=100_000.0, show_default=True, help="Ticks/s of one instrument."
+)
+@click.option(
+    "--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Measured seconds of each run."
+)
+@warm_up_option
+@click.option(
+    "--signal-every", type=click.IntRange(min=1), default=500, show_default=True, help="Ticks between two orders."
+)
+@click.option(
+    "--batching/--no-batching", default=True, show_default=True, help="Whether ticks that wait together are packed."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often, by turns.")
+@json_option
+def recorder(*, json_path: Path | None, rounds: int, batching: bool, **options: Any) -> None:
+    """What recording costs the order path: bare, with the strategy's tape, and beside a recorder, by turns.
+
+    The load is that of `latency`. Every tick that was published must be in the log.
+
+    \b
+    tickpulse bench recorder
+    tickpulse bench recorder --no-batching --rounds 5 --json recorder.json
+    """
+    plan = OrderPathPlan(
+        rate=options["rate"],
+        duration_s=options["duration"],
+        warm_up_s=options["warm_up"],
+        signal_every=options["signal_every"],
+    )
+    _prepare(plan.measured_count, None)
+    report = recorder_benchmark.run(plan, rounds, _tell, is_batching=batching)
+    _write(report, format_recorder(report), json_path)
     _exit(report)
 
 

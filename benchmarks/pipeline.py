@@ -46,6 +46,9 @@ class Pipeline:
         probe: str,
         parameters: dict[str, Any],
         gateway: dict[str, Any],
+        *,
+        is_recorded: bool = False,
+        is_taped: bool = True,
         **tables: Any,
     ) -> None:
         """Write the config file.
@@ -54,18 +57,23 @@ class Pipeline:
             probe: Class in `benchmarks.probe`.
             parameters: Its parameters.
             gateway: The table of the gateway, but for when it starts.
+            is_recorded: Whether a recorder runs beside the pipeline.
+            is_taped: Whether the strategy notes what it is given and decides.
             **tables: Further tables.
         """
+        self._recorders = ("recorder",) if is_recorded else ()
+        subscribers = SUBSCRIBERS + len(self._recorders)
         tree = {
             "run": {"directory": str(self.run_directory.path), "synchronous": "normal"},
             "instruments": [INSTRUMENT],
-            "gateway": {**gateway, "wait_for_subscribers": SUBSCRIBERS, "wait_ms_max": int(READY_S_MAX * 4_000)},
+            "gateway": {**gateway, "wait_for_subscribers": subscribers, "wait_ms_max": int(READY_S_MAX * 4_000)},
             "strategy": {
                 PROBE: {
                     "strategy": f"benchmarks.probe:{probe}",
                     "parameters": parameters,
                     # A tick that comes late must be measured as late, not left out as stale.
                     "tick_age_ms_max": 600_000,
+                    "tape": is_taped,
                 }
             },
             **tables,
@@ -75,10 +83,10 @@ class Pipeline:
 
     def start(self) -> None:
         """Start all processes and wait until each says that it is ready. The feed waits for `broadcast`."""
-        for name in ("gateway", "exchange", "executor"):
+        for name in (*self._recorders, "gateway", "exchange", "executor"):
             self._start(name, name)
         self._start("strategy", "strategy", PROBE)
-        expected = ("gateway", "exchange", "executor", PROBE)
+        expected = (*self._recorders, "gateway", "exchange", "executor", PROBE)
         self._stage.wait(lambda: all(map(self._is_ready, expected)), "a ready pipeline", READY_S_MAX)
 
     def broadcast(self, timeout_s: float) -> None:

@@ -3,11 +3,12 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import msgspec
 
+from benchmarks.processor_time import ProcessorTime
 from common.clock import NS_PER_S, NS_PER_US
 from common.metrics import PERCENTILES, Latency
 
@@ -34,6 +35,7 @@ class OrderPathRun:
     latency: Latency
     hops: dict[str, Latency]
     checks: list[Check]
+    processors: dict[str, ProcessorTime] = field(default_factory=dict)  # the share of a core of each process
 
 
 @dataclass(frozen=True)

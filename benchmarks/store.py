@@ -1,10 +1,11 @@
-"""What an event log costs: appending, reading all of it, and finding a few seconds of one symbol in a large one.
+"""What an event log costs: appending, reading and replaying it, and finding a few seconds of one symbol in a large one.
 
 Each format takes the same ticks of ten symbols in batches of 1,000, in a temporary folder. Appending counts until every
 record is safe against the death of the process and every batch is where it stays: the final close is in the time. What
 comes back is counted and compared with what went in, outside the measured time.
 """
 
+import asyncio
 import random
 import resource
 import shutil
@@ -18,12 +19,15 @@ import msgspec
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.results import Check, Distribution, describe
 from common.clock import NS_PER_S, SystemClock
-from common.events.base import Message
+from common.events.base import Event, Message
 from common.events.market import Tick
 from common.metrics import Latency
+from common.replay_session import Session
 from common.store.address import open_store
 from common.store.contract import Store
-from common.store.selection import Selection
+from common.store.replay.pacer import Pacer
+from common.store.replay.player import play_messages
+from common.store.selection import EVERYTHING, Selection
 
 FORMATS = ("jsonl", "sqlite", "parquet")
 SYMBOLS = tuple(f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "XRP", "ADA", "DOT", "LTC", "BNB", "AVAX", "LINK"))
@@ -70,6 +74,7 @@ class StoreRun(msgspec.Struct, frozen=True, kw_only=True):
     append_rate: float
     batch_write: Distribution
     read_rate: float
+    replay_rate: float  # of `tickpulse replay --speed 0` to a handler
     get_rate: float
     query_ms: list[float]  # of each query, sorted
     query_records: float  # found by one, on average
@@ -115,6 +120,8 @@ def measure(name: str, path: Path, event_count: int, tell: Callable[[str], objec
         tell(f"{name}: reading")
         read = take((record.message for record in store.read()), event_count)
         get = take((record.message for record in store.get_events()), event_count)
+        tell(f"{name}: replaying")
+        replay_count, replay_sum, replay_rate = replay(store)
         tell(f"{name}: {QUERIES} queries")
         query_ms, found, wanted = query(store, event_count)
         stats = store.stats()
@@ -128,6 +135,7 @@ def measure(name: str, path: Path, event_count: int, tell: Callable[[str], objec
         append_rate=append_rate,
         batch_write=describe(batch_write),
         read_rate=read.rate,
+        replay_rate=replay_rate,
         get_rate=get.rate,
         query_ms=sorted(query_ms),
         query_records=found / QUERIES,
@@ -138,6 +146,8 @@ def measure(name: str, path: Path, event_count: int, tell: Callable[[str], objec
             Check(f"{name}: records", event_count, stats.records),
             Check(f"{name}: read by time", event_count, read.count),
             Check(f"{name}: read by id", event_count, get.count),
+            Check(f"{name}: replayed", event_count, replay_count),
+            Check(f"{name}: sum of numbers, replayed", number_sum, replay_sum),
             Check(f"{name}: sum of numbers, by time", number_sum, read.number_sum),
             Check(f"{name}: sum of numbers, by id", number_sum, get.number_sum),
             Check(f"{name}: found by queries", wanted, found),
@@ -228,6 +238,20 @@ def take(messages: Iterator[Message], expected: int) -> Taken:
     rate = count * NS_PER_S / max(1, clock.monotonic_ns() - began_ns)
     processor_us = (_processor_s(resource.RUSAGE_SELF) - began_s) * 1e6 / max(1, count)
     return Taken(count, round(total), rate, processor_us, _peak_mib() - early_mib)
+
+
+def replay(store: Store) -> tuple[int, int, float]:
+    """Play all of it to a handler without waiting; gives count, sum and rate as `take`."""
+    clock = SystemClock()
+    total = 0.0
+
+    def handle(event: Event) -> None:
+        nonlocal total
+        total += event.last  # type: ignore[attr-defined]
+
+    began_ns = clock.monotonic_ns()
+    played = asyncio.run(Session(play_messages(store, EVERYTHING, Pacer(0)), {"handle": handle}).run()).played
+    return played, round(total), played * NS_PER_S / max(1, clock.monotonic_ns() - began_ns)
 
 
 def query(store: Store, event_count: int) -> tuple[list[float], int, int]:

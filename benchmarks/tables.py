@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from benchmarks.backtest import BacktestReport
 from benchmarks.latency import LatencyReport
 from benchmarks.results import Check, Distribution, Verdict, sum_up
 from benchmarks.rules import RulesReport
@@ -98,6 +99,33 @@ def format_rules(report: RulesReport) -> str:
     )
 
 
+def format_backtest(report: BacktestReport) -> str:
+    """Rates of each side beside their targets, the counts."""
+    return "\n".join(
+        [
+            "backtest: strategy, executor and venue in one thread",
+            *report.machine.lines(),
+            "",
+            row("ticks/s", ["elapsed", "processor", "target", "ticks", "an order of"]),
+            *(
+                row(
+                    side,
+                    [
+                        *(f"{rate:,.0f}" for rate in (found.per_s, found.per_cpu_s)),
+                        shown(found.target, "", 0),
+                        f"{found.ticks:,}",
+                        f"{found.order_every:,}",
+                    ],
+                )
+                for side, found in report.sides.items()
+            ),
+            *(f"{side}: {why}" for side, why in report.skipped.items()),
+            "",
+            *check_lines(report.checks),
+        ]
+    )
+
+
 def bystanders_line(cores: float | None) -> str:
     """How busy the machine was with something else."""
     return (
@@ -123,7 +151,7 @@ def latency_row(name: str, distribution: Distribution) -> str:
 
 def row(name: str, cells: Iterable[str]) -> str:
     """A line of a table."""
-    return f"{name:<{NAME_WIDTH}}" + "".join(f"{cell:>12}" for cell in cells)
+    return f"{name:<{NAME_WIDTH}}" + "".join(f" {cell:>11}" for cell in cells)
 
 
 def shown(value: float | None, unit: str, decimals: int) -> str:

@@ -7,10 +7,9 @@ import msgspec
 
 from common.errors import FatalError
 from common.events.base import DRAFT
-from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder, terms_of
-from common.money import ZERO
+from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
 from exchange.ports import ALL
-from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, order_after
+from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, first_record, order_after
 
 
 class MemoryLedger:
@@ -31,22 +30,8 @@ class MemoryLedger:
         """Keep an order with its first answer, and tell whether it is new."""
         if request.client_order_id in self.orders:
             return False
-        if answer.status is None:
-            raise FatalError(f"ledger: order {request.client_order_id}: expected a first answer with a status")
-        self.orders[request.client_order_id] = RecordedOrder(
-            arrival_number=len(self.orders) + 1,
-            client_order_id=request.client_order_id,
-            terms=terms_of(request),
-            answered_ns=now_ns,
-            outcome=answer.outcome,
-            status=answer.status,
-            filled_quantity=answer.filled_quantity or ZERO,
-            quantity=request.quantity,
-            limit_price=request.limit_price,
-            source=request.source,
-            venue_order_id=answer.venue_order_id,
-            reason=answer.reason,
-        )
+        number = len(self.orders) + 1
+        self.orders[request.client_order_id] = first_record(request, answer, number, now_ns)
         return True
 
     def record_repeat(self, client_order_id: str) -> None:

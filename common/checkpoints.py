@@ -17,11 +17,12 @@ LOG_BYTES_MAX = 64 << 20  # larger ones are made to begin anew, by `catch_up`
 class BackgroundCheckpoints:
     """The checkpoints of one database. What is in the log already survives the death of the process."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        """Take the checkpoints over from the connection that writes."""
+    def __init__(self, connection: sqlite3.Connection, path: Path, log_bytes_max: int = LOG_BYTES_MAX) -> None:
+        """Take the checkpoints over from the connection that writes; a log above the size is made to begin anew."""
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         self.error: sqlite3.Error | None = None
         self._path = path
+        self._log_bytes_max = log_bytes_max
         self._connection = connection
         self._is_log_long = False
         self._log = path.with_name(f"{path.name}-wal")
@@ -55,7 +56,10 @@ class BackgroundCheckpoints:
                 if self._log.stat().st_size >= LOG_BYTES_MIN:
                     # PASSIVE: never makes a writer or a reader wait; it does what can be done now.
                     _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                    self._is_log_long = pages * page_bytes > LOG_BYTES_MAX
+                    if pages * page_bytes > self._log_bytes_max:
+                        # What came meanwhile: so little is left to whoever writes.
+                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                        self._is_log_long = True
         except (sqlite3.Error, OSError) as error:
             self.error = error if isinstance(error, sqlite3.Error) else sqlite3.OperationalError(str(error))
         finally:

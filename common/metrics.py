@@ -25,12 +25,12 @@ class Latency:
         """How many durations of 0 and more were recorded."""
         return int(self._histogram.get_total_count())
 
-    def record(self, duration_ns: int) -> None:
-        """Take one duration; above 60 s it counts as 60 s."""
+    def record(self, duration_ns: int, count: int = 1) -> None:
+        """Take one duration, or as many that are alike; above 60 s it counts as 60 s."""
         if duration_ns >= 0:
-            self._histogram.record_value(min(duration_ns, HIGHEST_NS))
+            self._histogram.record_value(min(duration_ns, HIGHEST_NS), count)
             return
-        self.negative_count += 1
+        self.negative_count += count
         self.negative_ns_min = min(self.negative_ns_min, duration_ns)
 
     def encode(self) -> bytes:

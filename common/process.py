@@ -4,6 +4,7 @@ A service does one turn at a time and never sleeps longer than a turn, so that s
 main loop turns need no thread.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -26,7 +27,7 @@ from common.log import FaultLog, Log, configure_logging, get_log
 from common.metrics import Latency
 from common.run_directory import RunDirectory, replace_file
 from common.sockets.factory import Sockets
-from common.sockets.transfer import offer
+from common.sockets.transfer import PatientSender, offer
 from common.wire.publisher import Publisher
 
 TURN_MS_MAX = 20  # a stop, a report or a timer waits at most this long
@@ -34,6 +35,7 @@ TURN_MS_MAX = 20  # a stop, a report or a timer waits at most this long
 LIFE_NS_MIN = NS_PER_S
 # The watchdog must find a hang within 2 s; each beat is one write of 2 µs.
 BEAT_INTERVAL_NS = 50 * NS_PER_MS
+REPORTS_KEPT_MAX = 256  # for a recorder that is not there: two minutes, 1 MB
 LATENCY_REPORT_EVERY = 4  # reports; encoding a histogram takes 0.2 ms
 
 
@@ -98,6 +100,7 @@ class Process:
         self.faults = FaultLog(self.log, self.frame_keeper.keep)
         self.sockets = Sockets(self.settings.sockets)
         self.endpoints: dict[str, str] = {}
+        self._telemetry: Publisher | None = None
 
     def endpoint(self, channel: str) -> str:
         """Where a channel is; remembered for the report."""
@@ -109,9 +112,19 @@ class Process:
         return Publisher(role=self.role, source=self.source, epoch=self.epoch, channel=channel, send=send)
 
     def telemetry(self) -> Publisher:
-        """A way to tell how things are, to whoever watches and to whoever records: two who may come and go."""
-        socket = self.sockets.connect_publisher(self.endpoint("telemetry"), self.endpoint("records"))
-        return self.publisher("telemetry", lambda frame: offer(socket, frame))
+        """The way to tell how things are, to whoever watches and to whoever records: two who may come and go."""
+        if self._telemetry is not None:
+            return self._telemetry
+        watched = self.sockets.connect_publisher(self.endpoint("telemetry"))
+        # A recorder that starts later, or again, still gets these: a number it lacks is one that was lost.
+        recorded = PatientSender(self.sockets.connect_pusher(self.endpoint("records")), REPORTS_KEPT_MAX)
+
+        def send(frame: bytes) -> None:
+            offer(watched, frame)
+            recorded.send(frame)
+
+        self._telemetry = self.publisher("telemetry", send)
+        return self._telemetry
 
     def close(self) -> None:
         """Close sockets and give the run directory back."""
@@ -146,6 +159,8 @@ class _Life:
         self._stop_signal = 0
         self._turns = 0
         self._reports = 0
+        self._statuses_unwritten = 0
+        self._is_status_old = False
         self._next_report_ns = 0
         self._next_beat_ns = 0
         self._latencies: dict[str, bytes] = {}
@@ -208,7 +223,8 @@ class _Life:
             self._service.turn(TURN_MS_MAX)
 
     def _beat(self, now_ns: int) -> None:
-        self._process.beats.write(now_ns, self._turns)
+        with contextlib.suppress(OSError):  # who watches sees an old beat, and judges
+            self._process.beats.write(now_ns, self._turns)
         self._next_beat_ns = now_ns + BEAT_INTERVAL_NS
 
     def _report_life(self) -> None:
@@ -238,13 +254,29 @@ class _Life:
             detail=detail,
             started_ns=self._started_ns,
             turns=self._turns,
-            counters={**self._service.counters(), **process.frame_keeper.counters()} if self._turns else {},
+            counters=self._counters() if self._turns else {},
             latencies=self._latencies,
             endpoints=process.endpoints,
         )
         if self._telemetry is not None:
             self._telemetry.publish(report)
-        replace_file(process.run_directory.file("status", f"{process.source}.json"), msgspec.json.encode(report))
+        self._write_status(msgspec.json.encode(report))
+
+    def _counters(self) -> dict[str, int]:
+        counters = {**self._service.counters(), **self._process.frame_keeper.counters()}
+        return {**counters, "statuses_unwritten": self._statuses_unwritten} if self._statuses_unwritten else counters
+
+    def _write_status(self, content: bytes) -> None:
+        """Leave the report in its file. A disk that is full, or fails, ends no process by that."""
+        try:
+            replace_file(self._process.run_directory.file("status", f"{self._process.source}.json"), content)
+        except OSError as error:
+            if not self._is_status_old:
+                self._process.log.warning("status_unwritten", reason=str(error))
+            self._is_status_old = True
+            self._statuses_unwritten += 1
+        else:
+            self._is_status_old = False
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._stop_signal:

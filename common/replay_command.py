@@ -1,6 +1,7 @@
 """`tickpulse replay` and `tickpulse replay-control`: play a part of the event log again, and steer that."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from common.clock import NS_PER_MS, NS_PER_S, SystemClock
 from common.command import Command, load_config, run_options
@@ -17,12 +19,15 @@ from common.config import Config
 from common.errors import ExitCode, InvalidValueError, NotReadyError, WireError
 from common.events.base import DRAFT, Event, Message
 from common.events.system import ReplayAction, ReplayControlAnswered, ReplayControlRequested, ReplayState
-from common.replay_session import Handler, Outcome, Session, Watcher
+from common.replay_delivery import Handler, Outcome
+from common.replay_diff import NAMES, DiffOptions, diff_options, run_diff
+from common.replay_session import Session, Watcher
 from common.sockets.control import ANSWER_MS_MAX, ask_once
 from common.sockets.factory import Sockets
 from common.store.address import open_store
 from common.store.config import StoreConfig
 from common.store.contract import Stats
+from common.store.of_run import address_of_run
 from common.store.replay.control import state_of
 from common.store.replay.functions import load_function
 from common.store.replay.keys import Keys, Terminal
@@ -31,9 +36,15 @@ from common.store.replay.player import Player, play_messages
 from common.store.replay.server import ControlServer
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection, types_named
 from common.store.times import format_time_ns, parse_time_ns
+from common.tables import format_time
 from common.wire import codec
 
 EPILOG = """\b
+--diff takes the tapes that the run's strategies kept: what each was given, in which order and when, and what it
+decided. They go through the same code and parameters, with the market of the event log, decision by decision; all
+lives of a strategy in order. Nothing is sent.
+
+\b
 Keys on a terminal: space pause and resume, n next event, + and - twice and half the speed, left and right 10 s,
 up and down 60 s, g TIME Enter go to a time, q end. Programs use `tickpulse replay-control`.
 
@@ -41,11 +52,12 @@ up and down 60 s, g TIME Enter go to a time, q end. Programs use `tickpulse repl
 Exit codes:
   0    played to the end, or ended with q or SIGTERM
   1    a part of the store is damaged or a transform failed: what came before it was played
-  2    an option is wrong
-  3    there is nothing in this range, or a handler raised
-  78   there is no such store, or another replay runs in this run directory
+  2    an option is wrong; with --diff: it cannot be told, there is no tape, or the log misses a message
+  3    there is nothing in this range, or a handler raised; with --diff: different
+  78   there is no such store or strategy, or another replay runs in this run directory
   130  interrupted
 """
+COLLECT_EVERY = 100_000  # new objects; the default is 700
 PROGRESS_NS = 200 * NS_PER_MS
 
 
@@ -71,8 +83,23 @@ SPEED = _Value("number", lambda text: Pacer(_number(text)).speed)
 FUNCTION = _Value("module:function", load_function)
 
 
-@click.command(cls=Command, epilog=EPILOG)
-@click.argument("address", metavar="ADDRESS")
+class _ReplayCommand(Command):
+    """Shows the options of --diff apart."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both groups."""
+        rows: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                rows[parameter.name in NAMES].append(record)
+        for title, group in (("Options", rows[False]), ("Compare decisions", rows[True])):
+            with formatter.section(title):
+                formatter.write_dl(group)
+
+
+@click.command(cls=_ReplayCommand, epilog=EPILOG)
+@click.argument("address", metavar="[ADDRESS]", required=False)
 @click.option("--from", "from_ns", type=TIME, help="Only from this time on; ISO 8601, UTC unless it says otherwise.")
 @click.option("--to", "to_ns", type=TIME, help="Only before this time.")
 @click.option(
@@ -83,24 +110,43 @@ FUNCTION = _Value("module:function", load_function)
 @click.option("--symbol", metavar="SYMBOL", help="Only of this symbol, such as BTC/USDT.")
 @click.option("--transform", "transforms", type=FUNCTION, multiple=True, help="Changes each message; may be repeated.")
 @click.option("--handler", "handlers", type=FUNCTION, multiple=True, help="Called with each event; may be repeated.")
+@click.option(
+    "--bus", "uses_bus", is_flag=True, help="Over the event bus: each event id once, with its limits of time."
+)
 @click.option("--stop-on-error", is_flag=True, help="End at the first event that a handler raises at.")
 @click.option("--paused", is_flag=True, help="Begin paused.")
 @click.option("--print", "prints", is_flag=True, help="Print each event as a line of JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+@diff_options
 @run_options
 def replay(
-    config_path: Path | None, run_dir: str | None, assignments: tuple[str, ...], *, address: str, **options: Any
+    config_path: Path | None,
+    run_dir: str | None,
+    assignments: tuple[str, ...],
+    *,
+    address: str | None,
+    **options: Any,
 ) -> None:
     """Play a time range of an event log again, to handlers in this process.
 
-    Nothing leaves it: no order, no tick; the only socket takes the commands of `tickpulse replay-control`.
+    Nothing leaves it: no order, no tick; the only socket takes the commands of `tickpulse replay-control`. ADDRESS is
+    FORMAT:PATH or the path alone; without one it is the log of the run's recorder.
 
     \b
-    tickpulse replay jsonl:run/store --speed 10
+    tickpulse replay --speed 10
     tickpulse replay parquet:log --from 2024-08-09T14:30 --type trade --symbol BTC/USDT --speed 0 --print
     tickpulse replay sqlite:log.db --handler my_study:on_event --transform my_study:without_quotes
+    tickpulse replay --diff                                    would each strategy decide as it did?
+    tickpulse replay --diff --strategy momentum --param rising_ticks=4
     """
     config = load_config(config_path, run_dir, assignments)
+    address = address or address_of_run(config)
+    if address is None:
+        raise click.UsageError("expected an ADDRESS such as jsonl:PATH; this config names no store of a recorder")
+    _check_diff(click.get_current_context(), is_diff=options["is_diff"])
+    if options["is_diff"]:
+        names = DiffOptions.__struct_fields__
+        sys.exit(run_diff(config, address, DiffOptions(**{name: options[name] for name in names})))
     selection = _selection(options)
     directory = config.run_directory().create()
     with open_store(address, config.section("store", StoreConfig)) as store, Terminal() as terminal:
@@ -153,7 +199,7 @@ def replay_control(
             f"{answer.state} at {format_time_ns(answer.position_ns)}, speed {answer.speed:g}, {answer.events} events"
         )
     if not answer.is_done:
-        raise NotReadyError(f"{action} was refused: {answer.detail}")
+        raise NotReadyError(f"{action} was refused, {answer.reason}: {answer.detail}")
 
 
 class Progress:
@@ -191,11 +237,11 @@ class Progress:
             return keys.complaint
         place_ns = player.pacer.position_ns(clock_ns)
         share = (place_ns - self._from_ns) / max(self._to_ns - self._from_ns, 1)
-        rate = (player.count - self._count) * NS_PER_S / max(clock_ns - self._count_ns, 1)
+        rate = (player.count - self._count) * NS_PER_S / max(clock_ns - (self._count_ns or clock_ns), 1)
         self._count, self._count_ns = player.count, clock_ns
         state = "  paused" if state_of(player) is ReplayState.PAUSED else ""
         return (
-            f"{format_time_ns(place_ns)}  {min(max(share, 0), 1):4.0%}  {player.count:,} events  {rate:,.0f}/s"
+            f"{format_time(place_ns)[:-3]}  {min(max(share, 0), 1):4.0%}  {player.count:,} events  {rate:,.0f}/s"
             f"  speed {player.pacer.speed:g}{state}"
         )
 
@@ -233,12 +279,19 @@ def _play(
         handlers["--print"] = _print_event
     keys = Keys(player)
     watchers: list[Watcher] = []
-    session = Session(player, handlers, watchers=watchers, stops_on_error=options["stop_on_error"])
+    session = Session(
+        player, handlers, watchers=watchers, stops_on_error=options["stop_on_error"], uses_bus=options["uses_bus"]
+    )
     progress = Progress(player, stats, keys if terminal.is_used else None, sys.stderr)
     watchers += [_Ears(terminal, keys, server, session.stop), progress]
 
+    # A record is a tuple, and a million of them in a second would have the collector look at all there is for nothing.
+    gc.set_threshold(COLLECT_EVERY)
+
     async def run() -> Outcome:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.stop)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, session.stop)
+        loop.add_signal_handler(signal.SIGCONT, terminal.take_again)
         return await session.run()
 
     try:
@@ -273,9 +326,12 @@ def _describe(stats: Stats) -> str:
 def _print_summary(outcome: Outcome) -> None:
     rate = outcome.played / outcome.elapsed_s if outcome.elapsed_s else 0
     lines = [f"{outcome.played:,} events in {outcome.elapsed_s:,.3f} s, {rate:,.0f}/s"]
+    late = outcome.late_us
+    if late["max"] is not None:
+        lines.append(f"later than due: median {late['p50']:,.0f} µs, p99 {late['p99']:,.0f}, max {late['max']:,.0f}")
     lines += [f"  {count:>12,}  {name}" for name, count in outcome.events.items()]
     for count, what in (
-        (outcome.not_events, "commands, queries and replies, which a bus does not carry"),
+        (outcome.not_events, "commands, queries and replies, which handlers do not get"),
         (outcome.repeats, "repeats, delivered once"),
         (outcome.clock_went_back, "events older than one before them, played at once"),
         (outcome.failed, "calls of handlers that raised"),
@@ -283,6 +339,18 @@ def _print_summary(outcome: Outcome) -> None:
         lines += [f"  {count:>12,}  {what}"] if count else []
     # On stderr, because stdout may be the events.
     click.echo("\n".join([*lines, *outcome.failures]), err=True)
+
+
+def _check_diff(context: click.Context, *, is_diff: bool) -> None:
+    """Let nobody believe that an option counted which did not."""
+    for parameter in context.command.get_params(context):
+        name = parameter.name or ""
+        if (
+            name not in {"address", "as_json", "config_path", "run_dir", "assignments"}
+            and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            and (name in NAMES) is not is_diff
+        ):
+            raise click.UsageError(f"{parameter.opts[0]} {'does not go' if is_diff else 'goes only'} with --diff")
 
 
 def _selection(options: dict[str, Any]) -> Selection:

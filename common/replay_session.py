@@ -1,32 +1,27 @@
-"""One replay into the in-process bus: takes what is due, publishes it, and listens to keys and programs meanwhile.
+"""One replay to handlers in this process: takes what is due, hands it out, and listens to keys and programs meanwhile.
 
 It opens no socket. A handler that raises is counted and named, and its event is not tried again.
 """
 
 import asyncio
-import inspect
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
-from common.bus.bus import Bus
-from common.bus.config import BreakerConfig, BusConfig, RetryConfig
-from common.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
+from common.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Clock, SystemClock
 from common.events.base import Event, Message
 from common.events.registry import type_name
+from common.metrics import Latency
+from common.replay_delivery import Calls, Handler, Outcome, OverBus
 from common.store.replay.player import Player
-from common.store.times import format_time_ns
 
 BATCH_EVENTS = 1_000  # far fewer than a queue of the bus holds: none is conflated or dropped
 LISTEN_NS = NS_PER_MS
 NAP_NS_MAX = 20 * NS_PER_MS
-# asyncio sleeps in whole ms; what is left is slept by the clock, which is late by some 60 µs.
+# asyncio sleeps in whole ms. What is left is slept by the clock, which is late by some 60 µs; so the end is waited out.
 FINE_NS = 2 * NS_PER_MS
-FAILURES_NAMED = 10
-BUS = BusConfig(retry=RetryConfig(retries_max=0), breaker=BreakerConfig(failures_max=2**62))
-Handler = Callable[[Event], Any]
+AWAKE_NS = 200 * NS_PER_US
+# To read a block of the log takes some 2 ms: best where nothing is due for longer.
+READ_NS = 4 * NS_PER_MS
 
 
 class Watcher(Protocol):
@@ -37,30 +32,20 @@ class Watcher(Protocol):
         ...
 
 
-class Outcome(msgspec.Struct, kw_only=True):
-    """What a replay did. `events` are by type name; `failures` are the first of the `failed` calls of handlers."""
-
-    events: dict[str, int] = msgspec.field(default_factory=dict)
-    played: int = 0
-    not_events: int = 0  # commands, queries and replies: a bus carries events only
-    repeats: int = 0  # known to the bus by their event id, so delivered once
-    clock_went_back: int = 0
-    failed: int = 0
-    failures: list[str] = msgspec.field(default_factory=list)
-    is_stopped: bool = False
-    elapsed_s: float = 0.0
-
-
 async def nap(duration_ns: int) -> None:
-    """Sleep at most so long, and to within 0.1 ms where less than 2 ms are left."""
+    """Wait at most so long; to the µs where less than 2 ms are left."""
     if duration_ns > FINE_NS:
         await asyncio.sleep((duration_ns - FINE_NS) / NS_PER_S)
-    else:
-        SystemClock.sleep_ns(duration_ns)
+        return
+    end_ns = SystemClock.monotonic_ns() + duration_ns
+    if duration_ns > AWAKE_NS:
+        SystemClock.sleep_ns(duration_ns - AWAKE_NS)
+    while SystemClock.monotonic_ns() < end_ns:
+        pass
 
 
 class Session:
-    """Plays a range to handlers that are subscribed to a bus in memory."""
+    """Plays a range to handlers."""
 
     def __init__(
         self,
@@ -69,6 +54,7 @@ class Session:
         *,
         watchers: Sequence[Watcher] = (),
         stops_on_error: bool = False,
+        uses_bus: bool = False,
         clock: Clock | None = None,
         sleep: Callable[[int], Awaitable[None]] = nap,
     ) -> None:
@@ -80,17 +66,18 @@ class Session:
                 functions.
             watchers: Called about once a ms.
             stops_on_error: End after the first event that a handler failed at.
+            uses_bus: Call them over a bus in memory.
             clock: Paces.
             sleep: Waits at most so many ns.
         """
         self.outcome = Outcome()
         self._player = player
-        self._handlers = dict(handlers)
         self._watchers = watchers
-        self._stops_on_error = stops_on_error
         self._clock = clock or SystemClock()
         self._sleep = sleep
-        self._counts: Counter[type[Message]] = Counter()
+        self._calls = Calls(handlers, self.outcome, stops_on_error=stops_on_error)
+        self._delivery = OverBus(self._calls, self.outcome, self._clock) if uses_bus else self._calls
+        self._late = Latency()
         self._next_look_ns = 0
 
     def stop(self) -> None:
@@ -102,94 +89,64 @@ class Session:
         player, outcome = self._player, self.outcome
         started_ns = self._clock.monotonic_ns()
         player.start(started_ns)
-        bus, seeks = await self._open_bus(), player.seeks
+        seeks = -1
         try:
-            while True:
-                now_ns = self._clock.monotonic_ns()
-                self._look(now_ns)
-                if outcome.is_stopped:
-                    break
+            while not outcome.is_stopped:
                 if player.seeks != seeks:
-                    # A bus delivers an event id once; what is played again is new to another bus.
-                    await bus.close()
-                    bus, seeks = await self._open_bus(), player.seeks
-                messages = player.take(now_ns, BATCH_EVENTS)
+                    seeks = player.seeks
+                    await self._delivery.begin()
+                    # To open the log took a while, and what comes first is due now.
+                    player.pacer.begin_at(self._clock.monotonic_ns())
+                due_ns = player.pacer.due_ns()
+                messages = player.take(self._clock.monotonic_ns(), BATCH_EVENTS)
                 if messages:
-                    await self._publish(bus, messages)
+                    self._note_lateness(due_ns, len(messages))
+                    await self._hand_out(messages)
                 elif player.is_ended:
                     break
-                else:
-                    await self._wait(now_ns)
+                # Between a sleep and what is due after it there is nothing else to do.
+                await self._look()
+                if not messages and player.seeks == seeks:
+                    await self._wait()
         finally:
-            await bus.close()
+            await self._delivery.end()
             player.close()
-        outcome.events = dict(sorted((type_name(kind), count) for kind, count in self._counts.items()))
+        counts = self._calls.counts.items()
+        outcome.events = dict(sorted((type_name(kind), count) for kind, count in counts))
         outcome.clock_went_back = player.clock_went_back
         outcome.elapsed_s = (self._clock.monotonic_ns() - started_ns) / NS_PER_S
+        outcome.late_us = self._late.summary_us()
         return outcome
 
-    async def _publish(self, bus: Bus, messages: Sequence[Message]) -> None:
-        outcome, played = self.outcome, self.outcome.played
-        events = [message for message in messages if isinstance(message, Event)]
-        outcome.not_events += len(messages) - len(events)
-        await bus.publish_batch(events)
-        await bus.drain()
-        if not outcome.is_stopped:
-            outcome.repeats += len(events) - (outcome.played - played)
+    def _note_lateness(self, due_ns: int | None, count: int) -> None:
+        """The first of what is handed out together stands for all of it: none is later."""
+        pacer = self._player.pacer
+        if due_ns is not None and pacer.speed and not pacer.is_paused:
+            self._late.record(max(self._clock.monotonic_ns() - due_ns, 0), count)
 
-    async def _wait(self, now_ns: int) -> None:
-        due_ns = self._player.pacer.due_ns()
-        left_ns = NAP_NS_MAX if due_ns is None else min(due_ns - now_ns, NAP_NS_MAX)
+    async def _hand_out(self, messages: Sequence[Message]) -> None:
+        events: Sequence[Any] = messages
+        if not all(issubclass(kind, Event) for kind in set(map(type, messages))):
+            events = [message for message in messages if isinstance(message, Event)]
+            self.outcome.not_events += len(messages) - len(events)
+        await self._delivery.hand_out(events)
+
+    async def _wait(self) -> None:
+        if self._left_ns() > READ_NS:
+            self._player.read_on()
+        left_ns = self._left_ns()
         if left_ns > 0:
             await self._sleep(left_ns)
 
-    def _look(self, now_ns: int) -> None:
-        if now_ns >= self._next_look_ns:
-            self._next_look_ns = now_ns + LISTEN_NS
-            for watcher in self._watchers:
-                watcher.look(now_ns)
+    def _left_ns(self) -> int:
+        due_ns = self._player.pacer.due_ns()
+        return NAP_NS_MAX if due_ns is None else min(due_ns - self._clock.monotonic_ns(), NAP_NS_MAX)
 
-    async def _open_bus(self) -> Bus:
-        bus = Bus(BUS, source="replay", clock=self._clock)
-        is_async = any(map(inspect.iscoroutinefunction, self._handlers.values()))
-        # One subscription for all: each sees an event before any sees the next, so the same range runs the same way.
-        bus.subscribe(Event, self._handle_awaiting if is_async else self._handle, name="replay")
-        await bus.open()
-        return bus
-
-    def _handle(self, event: Event) -> None:
-        outcome = self.outcome
-        if outcome.is_stopped:
+    async def _look(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._next_look_ns:
             return
-        outcome.played += 1
-        self._counts[type(event)] += 1
-        for name, handler in self._handlers.items():
-            try:
-                handler(event)
-            except Exception as error:  # noqa: BLE001  # somebody else's code: told, and the replay goes on
-                self._fail(name, event, error)
-
-    async def _handle_awaiting(self, event: Event) -> None:
-        outcome = self.outcome
-        if outcome.is_stopped:
-            return
-        outcome.played += 1
-        self._counts[type(event)] += 1
-        for name, handler in self._handlers.items():
-            try:
-                answer = handler(event)
-                if inspect.isawaitable(answer):
-                    await answer
-            except asyncio.CancelledError as error:  # by the bus, which waits no longer
-                self._fail(name, event, error)
-                raise
-            except Exception as error:  # noqa: BLE001  # as above
-                self._fail(name, event, error)
-
-    def _fail(self, name: str, event: Event, error: BaseException) -> None:
-        outcome = self.outcome
-        outcome.failed += 1
-        if len(outcome.failures) < FAILURES_NAMED:
-            what = "no end in time" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
-            outcome.failures.append(f"{name} at {event.event_id()}, {format_time_ns(event.timestamp_ns)}: {what}")
-        outcome.is_stopped |= self._stops_on_error
+        self._next_look_ns = now_ns + LISTEN_NS
+        for watcher in self._watchers:
+            watcher.look(now_ns)
+        await asyncio.sleep(0)  # signals are told by the loop

@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -16,7 +15,8 @@ from common.errors import ExitCode, FatalError, InvalidValueError
 from common.store.address import open_store
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, Store, StoreConfigError, Verification
-from common.store.jsonl.lines import encode_messages
+from common.store.json_messages import encode_messages
+from common.store.of_run import address_of_run
 from common.store.record import Record
 from common.store.retention import Pruning, parse_policy
 from common.store.selection import Selection, types_named
@@ -256,10 +256,7 @@ def _open(options: dict[str, Any], *, is_writer: bool = False) -> Store:
         config = msgspec.structs.replace(config, anchors=options["anchors"])
     if options["anchor_key"]:
         config = msgspec.structs.replace(config, anchor_key_file=options["anchor_key"])
-    address = options["address"]
-    if address is None:
-        for entry in entry_points(group="tickpulse.config", name="recorder"):
-            address = getattr(loaded.section("recorder", entry.load()), "store", None)
+    address = options["address"] or address_of_run(loaded)
     if not address:
         raise click.UsageError("expected an ADDRESS such as jsonl:PATH; this config names no store of a recorder")
     return open_store(address, config, is_writer=is_writer)

@@ -9,7 +9,16 @@ import msgspec
 from common import money
 from common.errors import FatalError
 from common.events.trading import OrderStatus
-from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType, OrderTerms, ReplaceOrder
+from common.events.venue import (
+    AnswerOutcome,
+    ExecutionReported,
+    ExecutionType,
+    OrderAnswered,
+    OrderTerms,
+    ReplaceOrder,
+    SubmitOrder,
+    terms_of,
+)
 
 OPEN_STATUSES = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 
@@ -135,6 +144,30 @@ class Terms(Protocol):
 def keeps_place(order: Terms | RecordedOrder, quantity: Decimal, limit_price: Decimal | None) -> bool:
     """Tell whether new terms only shrink an order, which costs it no time priority and adds no risk."""
     return limit_price == order.limit_price and quantity <= order.quantity
+
+
+def first_record(request: SubmitOrder, answer: OrderAnswered, arrival_number: int, now_ns: int) -> RecordedOrder:
+    """A submission with its first answer, as a ledger in memory keeps it.
+
+    Raises:
+        FatalError: The answer tells no status.
+    """
+    if answer.status is None:
+        raise FatalError(f"ledger: order {request.client_order_id}: expected a first answer with a status")
+    return RecordedOrder(
+        arrival_number=arrival_number,
+        client_order_id=request.client_order_id,
+        terms=terms_of(request),
+        answered_ns=now_ns,
+        outcome=answer.outcome,
+        status=answer.status,
+        filled_quantity=answer.filled_quantity or money.ZERO,
+        quantity=request.quantity,
+        limit_price=request.limit_price,
+        source=request.source,
+        venue_order_id=answer.venue_order_id,
+        reason=answer.reason,
+    )
 
 
 def order_after(order: RecordedOrder, execution: ExecutionReported) -> RecordedOrder:

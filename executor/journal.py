@@ -6,7 +6,7 @@ can be of no other journal: the newest snapshots, and where to find the entries 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -91,22 +91,95 @@ JOURNAL = Kind(
 _OF_ORDER = """
 SELECT seq, body FROM entries
 WHERE order_id = :name AND seq <= :last
-  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > :after)
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > (:after))
 ORDER BY seq
-"""
+""".replace(":after", _LOOKED_UP_SEQ)
 _OF_SIGNAL = """
 SELECT seq, body, order_id FROM entries WHERE subject = :name AND kind IN ('intent', 'denied') AND seq <= :last
 """
 _OF_REQUEST = """
 SELECT seq, body, order_id FROM entries
 WHERE instruction_id = :name AND seq <= :last
-  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > :after)
+  AND seq IN (SELECT seq FROM lookups WHERE name = :name UNION ALL SELECT seq FROM entries WHERE seq > (:after))
 ORDER BY seq
-"""
+""".replace(":after", _LOOKED_UP_SEQ)
 
 
-class SqliteJournal:
-    """The executor's journal on disk."""
+class JournalReader:
+    """A journal, by whoever writes or reads it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Take over a connection."""
+        self._path = path
+        self._connection = connection
+
+    def replay(self, after_seq: int = 0) -> Iterator[Entry]:
+        """Every entry behind that number, in order.
+
+        Raises:
+            FatalError: An entry cannot be read, or is missing; the message names its number.
+        """
+        return (entry for _, entry in read_entries(self._connection, after_seq))
+
+    def last_seq(self) -> int:
+        """The number of the newest entry; 0 before the first.
+
+        Raises:
+            FatalError: The file cannot be read.
+        """
+        [(seq,)] = self._select("SELECT coalesce(max(seq), 0) FROM entries", {})
+        return int(seq)
+
+    def history_of_order(self, client_order_id: str, last_seq: int) -> list[Entry]:
+        """Every entry about an order, in order.
+
+        Raises:
+            FatalError: One cannot be read.
+        """
+        key = {"name": client_order_id, "last": last_seq}
+        return [_read(seq, body) for seq, body in self._select(_OF_ORDER, key)]
+
+    def history_of_instruction(self, instruction_id: str, last_seq: int) -> list[Entry]:
+        """The denial of an instruction, or every entry about its order.
+
+        Raises:
+            FatalError: One cannot be read.
+        """
+        key = {"name": instruction_id, "last": last_seq}
+        for seq, body, order_id in self._select(_OF_SIGNAL, key) or self._select(_OF_REQUEST, key):
+            return [_read(seq, body)] if order_id is None else self.history_of_order(order_id, last_seq)
+        return []
+
+    def can_look_up(self) -> bool:
+        """Tell whether it has what its derived tables need: one of version 1 has not, until the executor starts."""
+        try:
+            self._connection.execute(_LOOKED_UP_SEQ)
+        except sqlite3.Error:
+            return False
+        return True
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """What was kept, newest first. What cannot be read has no body, and so fails its checksum."""
+        try:
+            seqs = [seq for (seq,) in self._connection.execute("SELECT seq FROM snapshots ORDER BY seq DESC")]
+        except sqlite3.Error:
+            seqs = [0]
+        for seq in seqs:
+            try:
+                row = self._connection.execute("SELECT body, checksum FROM snapshots WHERE seq = ?", (seq,)).fetchone()
+            except sqlite3.Error:
+                row = None
+            yield Snapshot(seq, *(row or (b"", "")))
+
+    def _select(self, query: str, arguments: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise FatalError(f"journal {self._path}: expected a readable file, {error}; restore it") from error
+
+
+class SqliteJournal(JournalReader):
+    """The executor's journal on disk, as the executor has it."""
 
     def __init__(self, path: Path, synchronous: str) -> None:
         """Open or create the file.
@@ -119,8 +192,7 @@ class SqliteJournal:
             ConfigError: The file is not a journal, or of a newer version.
             FatalError: It is damaged.
         """
-        self._path = path
-        self._connection = open_database(path, JOURNAL, synchronous=synchronous)
+        super().__init__(path, open_database(path, JOURNAL, synchronous=synchronous))
         [(self._looked_up_seq,)] = self._select(_LOOKED_UP_SEQ, {})
         self._checkpoints = BackgroundCheckpoints(self._connection, path)
 
@@ -155,43 +227,6 @@ class SqliteJournal:
             raise FatalError(f"journal {self._path}: {len(rows)} entries could not be written, {error}") from error
         crash_point("executor.journal.written")
 
-    def replay(self, after_seq: int = 0) -> Iterator[Entry]:
-        """Every entry behind that number, in order.
-
-        Raises:
-            FatalError: An entry cannot be read, or is missing; the message names its number.
-        """
-        return (entry for _, entry in read_entries(self._connection, after_seq))
-
-    def last_seq(self) -> int:
-        """The number of the newest entry; 0 before the first.
-
-        Raises:
-            FatalError: The file cannot be read.
-        """
-        [(seq,)] = self._select("SELECT coalesce(max(seq), 0) FROM entries", {})
-        return int(seq)
-
-    def history_of_order(self, client_order_id: str, last_seq: int) -> list[Entry]:
-        """Every entry about an order, in order.
-
-        Raises:
-            FatalError: One cannot be read.
-        """
-        key = {"name": client_order_id, "last": last_seq, "after": self._looked_up_seq}
-        return [_read(seq, body) for seq, body in self._select(_OF_ORDER, key)]
-
-    def history_of_instruction(self, instruction_id: str, last_seq: int) -> list[Entry]:
-        """The denial of an instruction, or every entry about its order.
-
-        Raises:
-            FatalError: One cannot be read.
-        """
-        key = {"name": instruction_id, "last": last_seq, "after": self._looked_up_seq}
-        for seq, body, order_id in self._select(_OF_SIGNAL, key) or self._select(_OF_REQUEST, key):
-            return [_read(seq, body)] if order_id is None else self.history_of_order(order_id, last_seq)
-        return []
-
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot, and the newest few of the older ones; from now on entries up to it are looked up fast.
 
@@ -213,25 +248,6 @@ class SqliteJournal:
         except sqlite3.Error as error:
             raise FatalError(f"journal {self._path}: snapshot {snapshot.seq} could not be written, {error}") from error
         self._looked_up_seq = max(self._looked_up_seq, snapshot.seq)
-
-    def snapshots(self) -> Iterator[Snapshot]:
-        """What was kept, newest first. What cannot be read has no body, and so fails its checksum."""
-        try:
-            seqs = [seq for (seq,) in self._connection.execute("SELECT seq FROM snapshots ORDER BY seq DESC")]
-        except sqlite3.Error:
-            seqs = [0]
-        for seq in seqs:
-            try:
-                row = self._connection.execute("SELECT body, checksum FROM snapshots WHERE seq = ?", (seq,)).fetchone()
-            except sqlite3.Error:
-                row = None
-            yield Snapshot(seq, *(row or (b"", "")))
-
-    def _select(self, query: str, arguments: dict[str, str | int]) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(query, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise FatalError(f"journal {self._path}: expected a readable file, {error}; restore it") from error
 
     def close(self) -> None:
         """Close the file. Safe to repeat."""

@@ -25,7 +25,7 @@ from monitor.options import Finite
 from monitor.panel import LivePanel
 from monitor.report import print_summary
 from monitor.summary import find_faults, summarise
-from monitor.supervisor import STOP_S_MAX, SupervisedPipeline
+from monitor.supervisor import STOP_S_MAX, SupervisedPipeline, programs_in
 from monitor.watch import Watch
 
 READY_S_MAX = 60.0
@@ -98,12 +98,17 @@ def _fresh_directory() -> str:
     return f"run/demo-{datetime.now(tz=UTC):%Y%m%d-%H%M%S}"
 
 
+def _recorders(options: dict[str, Any]) -> set[str]:
+    """The recorder, where the supervisord config has one."""
+    return programs_in(options["supervisor_conf"]) & {"recorder"}
+
+
 def _apply(config: Config, options: dict[str, Any]) -> None:
     """Put the demo's options where the gateway will look."""
     config.assign(("gateway", "feed"), options["feed"], "--feed")
     # Nothing is published before all can hear it, so that every tick of a file can be accounted for.
-    listeners = 2 + len(strategy_names(config))  # the exchange, the recorder and each strategy
-    config.assign(("gateway", "wait_for_subscribers"), listeners, "demo")
+    listeners = ["exchange", *_recorders(options), *strategy_names(config)]
+    config.assign(("gateway", "wait_for_subscribers"), len(listeners), "demo")
     if options["rate"] is not None:
         config.assign(("gateway", "synthetic", "rate"), options["rate"], "--rate")
     if options["feed"] == "recorded":
@@ -178,7 +183,7 @@ class _Demo:
         return elapsed_ns
 
     def _wait_ready(self, pipeline: SupervisedPipeline, watch: Watch, live: Live) -> None:
-        expected = ["exchange", "executor", "gateway", "recorder", *strategy_names(self._config)]
+        expected = ["exchange", "executor", "gateway", *_recorders(self._options), *strategy_names(self._config)]
         deadline_ns = self._clock.monotonic_ns() + int(READY_S_MAX * NS_PER_S)
         while missing := watch.tally.unready(expected):
             if self.is_interrupted:

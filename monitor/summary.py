@@ -79,7 +79,7 @@ def summarise(tally: Tally, journal: View, ledger: View, elapsed_ns: int) -> Vie
 
 def count_alarms(tally: Tally) -> int:
     """Alarms of all processes, over all their lives."""
-    return sum(tally.counters(role).get("alarms", 0) for role in ("executor", "exchange", "watchdog"))
+    return sum(tally.counters(role).get("alarms", 0) for role in ("executor", "exchange", "recorder", "watchdog"))
 
 
 def find_faults(summary: View) -> list[str]:

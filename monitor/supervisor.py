@@ -1,5 +1,6 @@
 """Starts and stops a pipeline under supervisord, as a trading host would."""
 
+import configparser
 import os
 import signal
 import subprocess
@@ -13,6 +14,16 @@ from common.run_directory import RunDirectory
 # supervisord stops its programs one after the other, each within its stopwaitsecs.
 STOP_S_MAX = 60.0
 LOG_TAIL_BYTES = 2_000
+
+
+def programs_in(conf: Path) -> set[str]:
+    """The names of the programs of a supervisord config, without those of files that it includes."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read(conf)
+    except configparser.Error:
+        return set()  # supervisord will say what is wrong with it
+    return {section.removeprefix("program:") for section in parser.sections() if section.startswith("program:")}
 
 
 class SupervisedPipeline:

@@ -8,6 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from common.clock import NS_PER_MS
+
+TOGETHER_NS = 50 * NS_PER_MS  # what comes within it while something waits is one batch
 FRAME_OVERHEAD_BYTES = 48  # what CPython adds to the bytes of a frame
 Frames = tuple[str, Sequence[bytes]]  # a channel, and what came on it
 
@@ -50,6 +53,7 @@ class Buffer:
         self._locate = locate
         self._queue: deque[Batch | Dropped] = deque()
         self._is_full = False
+        self._newest_began_ns = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -58,7 +62,13 @@ class Buffer:
         """Take what came in one turn; where it finds no room it is dropped for this reason."""
         size_bytes = sum(sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames) for _, frames in groups)
         if not self._is_full and self.size_bytes + size_bytes <= self._bytes_max:
-            self._queue.append(Batch(recorded_ns, groups, size_bytes))
+            newest = self._queue[-1] if self._queue else None
+            if isinstance(newest, Batch) and recorded_ns - self._newest_began_ns < TOGETHER_NS:
+                # Who is behind writes more at a time, or never catches up.
+                self._queue[-1] = Batch(recorded_ns, [*newest.groups, *groups], newest.size_bytes + size_bytes)
+            else:
+                self._queue.append(Batch(recorded_ns, groups, size_bytes))
+                self._newest_began_ns = recorded_ns
             self.size_bytes += size_bytes
             self.size_bytes_highest = max(self.size_bytes_highest, self.size_bytes)
             return

@@ -1,13 +1,15 @@
 """The recorder's sockets, files and loop. What is missing is decided in `streams` and `backfill`."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
 from common.clock import NS_PER_MS
-from common.events.base import Message
+from common.errors import FatalError
+from common.events.base import DRAFT, Message
+from common.events.risk import AlarmRaised, Severity
 from common.events.system import GapFound
 from common.history import Position, open_history
 from common.metrics import Latency
@@ -16,22 +18,28 @@ from common.run_directory import replace_file
 from common.sockets.transfer import Waiter, drain, offer
 from common.store.address import Address, open_store, parse_address
 from common.store.config import StoreConfig
+from common.store.contract import StoreDamagedError
 from recorder.backfill import Backfill
 from recorder.buffer import Buffer
 from recorder.config import RecorderConfig
 from recorder.follower import Follower, HistoryReplacedError
 from recorder.intake import Intake
 from recorder.joining import Joining
+from recorder.retention import Retention
 from recorder.standing import Standing, encode_standing, fold, read_standing, records_behind
+from recorder.stepping_back import step_back
 from recorder.streams import GapReason
 from recorder.totals import Totals
-from recorder.writer import Writer
+from recorder.writer import Pruned, Writer
 
 STANDING_NAME = "recorder.standing"
 CHANNELS = ("market", "events", "executions", "workers")  # and `records`, which we bind
 EVERYTHING = b""
 FRAMES_PER_TURN_MAX = 20_000
-FOLDED_PER_BEAT = 10_000  # some 50 ms
+FOLDED_PER_BEAT = 2_000  # some 20 ms
+PRUNED_BELOW = 8  # the share of the buffer that may be in use
+REPAIR_LOOK_NS = 50 * NS_PER_MS
+CONNECT_NS = 200 * NS_PER_MS  # by then a monitor that is there hears us
 STOP_LISTEN_NS = 200 * NS_PER_MS  # what was sent before a stop has arrived by then
 
 
@@ -52,7 +60,6 @@ class RecorderService:
         self._store_config = store_config
         self._clock = process.clock
         self._counts: Counter[str] = Counter()
-        self._totals = Totals()
         self._job: Job | None = None
         self._is_flushing = False
         self._is_refused = False
@@ -61,32 +68,43 @@ class RecorderService:
         self._retry_ns = 0
         self._next_flush_ns = 0
         self._heard_until_ns = 0
+        self._damage = ""  # that was found at the start, until it is told
         self._stop_ns = 0
         self._stop_seq: int | None = None
 
     def open(self) -> None:
         """Open the log, learn from it where everything stood, then listen."""
         process = self._process
-        os.nice(self._config.nice)
+        self._retention = Retention(self._config.retention)
         self._address = self._find_address()
+        self._alarms = process.telemetry()
+        step_back(self._config.nice)  # after the sockets' own threads have begun
         process.endpoints["store"] = str(self._address)
         self._store = open_store(str(self._address), self._store_config, is_writer=True)
         self._writer = Writer(self._store)
-        self._restore()
+        try:
+            self._restore()
+        except StoreDamagedError as error:
+            self._repair(error)
+            self._restore()
         self._buffer = Buffer(self._config.buffer_bytes_max, self._intake.locate)
         sockets = process.sockets
         self._gap_socket = sockets.connect_publisher(process.endpoint("telemetry"))
         self._frames: list[bytes] = []
         self._gaps = process.publisher("telemetry", self._frames.append)
-        self._sockets = {"records": sockets.bind_subscriber(process.endpoint("records"), [EVERYTHING])}
+        self._sockets = {"records": sockets.bind_puller(process.endpoint("records"))}
         for channel in CHANNELS:
             self._sockets[channel] = sockets.connect_subscriber(process.endpoint(channel), [EVERYTHING])
         self._waiter = Waiter(*self._sockets.values())
         self._joining = Joining(process)
+        self._heard_from_ns = self._clock.monotonic_ns() + CONNECT_NS
 
     def turn(self, timeout_ms: int) -> None:
         """Take what has come, then have the next of what waits written."""
         self._receive(timeout_ms)
+        if self._damage and self._clock.monotonic_ns() >= self._heard_from_ns:
+            self._alarm("LOG_DAMAGED", self._damage)
+            self._damage = ""
         self._joining.look(self._intake.heard, self._clock.monotonic_ns())
         if self._writer.is_busy:
             self._take_outcome()
@@ -148,9 +166,25 @@ class RecorderService:
 
     # What was before
 
+    def _repair(self, error: StoreDamagedError) -> None:
+        """Move what is damaged into quarantine, so that the log goes on, and have a person look at it.
+
+        Raises:
+            StoreConfigError: A log of this format cannot be repaired; begin another one.
+        """
+        self._writer.repair(self._clock.now_ns())
+        while (done := self._writer.outcome()) is None:
+            self._process.beats.write_within_turn(self._clock.monotonic_ns())
+            self._clock.sleep_ns(REPAIR_LOOK_NS)
+        if not isinstance(done, list):
+            raise FatalError(f"log {self._address}: expected to repair it, {done}; it is damaged: {error}")
+        self._counts["log_repairs"] += 1
+        self._damage = f"{error}; {'; '.join(done) or 'nothing to repair'}"
+
     def _restore(self) -> None:
         """Take up where the log stands: from what was kept, and from the records behind that."""
         process = self._process
+        self._totals = Totals()
         self._standing_path = process.run_directory.file("state", STANDING_NAME)
         standing, records = records_behind(read_standing(self._standing_path), self._store)
         self._backfill = Backfill()
@@ -161,14 +195,14 @@ class RecorderService:
             self._totals.take_up(standing.totals)
         self._intake = Intake([] if standing is None else standing.positions, self._backfill, process.faults.report)
         floor_ns = folded = 0
-        for record in records:
-            if standing is None and not folded and record.id > 1:
-                floor_ns = record.recorded_ns
-            fold(record, self._intake.numbers, self._backfill)
-            self._totals.add([record.message])
-            folded += 1
-            if folded % FOLDED_PER_BEAT == 0:
-                process.beats.write_within_turn(self._clock.monotonic_ns())
+        while group := list(islice(records, FOLDED_PER_BEAT)):
+            if standing is None and not folded and group[0].id > 1:
+                floor_ns = group[0].recorded_ns
+            for record in group:
+                fold(record, self._intake.numbers, self._backfill)
+            self._totals.add(record.message for record in group)
+            folded += len(group)
+            process.beats.write_within_turn(self._clock.monotonic_ns())
         self._counts["records_folded"] = folded
         self._counts["last_id"] = self._counts["flushed_id"] = self._store.last_id
         self._follower = Follower(
@@ -184,7 +218,7 @@ class RecorderService:
 
     def _receive(self, timeout_ms: int) -> None:
         is_working = len(self._buffer) > 0 or self._writer.is_busy
-        if self._waiter.wait(1 if is_working else timeout_ms):
+        if self._waiter.wait(1 if is_working else timeout_ms) and not len(self._buffer):
             self._clock.sleep_ns(self._config.gather_ms * NS_PER_MS)
         now_ns = self._clock.now_ns()
         groups: list[tuple[str, list[bytes]]] = []
@@ -212,10 +246,17 @@ class RecorderService:
             self._is_flushing = True
             self._writer.flush()
             return
+        if self._job is None and self._can_wait() and (policy := self._retention.due(now_ns)) is not None:
+            self._writer.prune(policy, self._clock.now_ns())
+            return
         if self._job is None:
             self._job = self._make_job()
         if self._job is not None:
             self._writer.write(self._job.messages, self._job.recorded_ns)
+
+    def _can_wait(self) -> bool:
+        """Tell whether the buffer has the room for what comes while the log is pruned."""
+        return not self._stop_ns and self._buffer.size_bytes <= self._config.buffer_bytes_max // PRUNED_BELOW
 
     def _is_ending(self) -> bool:
         return self._stop_ns > 0 and not len(self._buffer)
@@ -246,6 +287,9 @@ class RecorderService:
     def _take_outcome(self) -> None:
         outcome = self._writer.outcome()
         if outcome is None:
+            return
+        if isinstance(outcome, Pruned):
+            self._on_pruned(outcome)
             return
         if outcome is not True:
             self._on_refusal(outcome)
@@ -279,6 +323,39 @@ class RecorderService:
         if not self._is_refused:
             self._is_refused = True
             self._process.log.error("disk_refuses", store=str(self._address), reason=str(refusal))
+
+    def _on_pruned(self, pruned: Pruned) -> None:
+        """A step of retention is done, or could not be."""
+        now_ns, pruning = self._clock.monotonic_ns(), pruned.pruning
+        if pruned.markers:
+            self._is_standing_old = True
+            self._newest = pruned.markers[-1].event_id()
+            self._counts["last_id"] = self._writer.last_id
+            self._totals.add(pruned.markers)
+        if pruning is None:
+            self._retention.postpone(now_ns)
+            self._counts["retention_refused"] += 1
+            self._alarm("LOG_NOT_PRUNED", pruned.refusal)
+            return
+        self._retention.note(pruning, now_ns)
+        if pruning.records:
+            self._counts["retention_records"] += pruning.records
+            self._process.log.info("log_pruned", records=pruning.records_of_type, parts=pruning.parts)
+
+    def _alarm(self, code: str, detail: str) -> None:
+        """Tell the people on call: the log needs one of them, trading does not."""
+        self._counts["alarms"] += 1
+        self._process.log.error(code.lower(), store=str(self._address), detail=detail)
+        self._alarms.publish(
+            AlarmRaised(
+                **DRAFT,
+                timestamp_ns=self._clock.now_ns(),
+                code=code,
+                severity=Severity.WARNING,
+                subject=self._process.source,
+                detail=detail[:500],
+            )
+        )
 
     def _save_standing(self) -> None:
         """Keep where everything stands: nothing is under way, so it is exactly what the log holds."""

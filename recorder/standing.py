@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.events.system import GapFound
+from common.events.system import GapFound, LogPruned
 from common.store.contract import Store
 from common.store.record import Record
 from recorder.backfill import BACKFILLED_EPOCH, INSTRUCTIONS, Backfill, OpenGap
@@ -28,6 +28,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     open_gaps: list[OpenGap]
     totals: dict[str, int]
 
+
+OFF_CHANNELS = INSTRUCTIONS | {LogPruned}  # records that no channel has brought
 
 encode_standing = msgspec.msgpack.Encoder().encode
 
@@ -55,6 +57,6 @@ def fold(record: Record, numbers: Numbers, backfill: Backfill) -> None:
     """Learn what one record says of where streams stood, and of what is not missing."""
     message = record.message
     backfill.fold(message, record.recorded_ns)
-    is_on_a_channel = message.epoch != BACKFILLED_EPOCH and type(message) not in INSTRUCTIONS
+    is_on_a_channel = message.epoch != BACKFILLED_EPOCH and type(message) not in OFF_CHANNELS
     if is_on_a_channel or isinstance(message, GapFound):
         numbers.fold(message)

@@ -41,9 +41,13 @@ def load_parameters(strategy_type: type[Strategy], given: Mapping[str, object]) 
     try:
         return msgspec.convert(dict(given), strategy_type.Parameters)
     except msgspec.ValidationError as error:
-        known = ", ".join(field.name for field in msgspec.structs.fields(strategy_type.Parameters)) or "none"
+        names = [field.name for field in msgspec.structs.fields(strategy_type.Parameters)]
+        unknown = next((name for name in given if name not in names), "")
+        near = difflib.get_close_matches(unknown, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         text = str(error).replace("`", "").replace(" - at $.", ": ")
-        raise ConfigError(f"parameters of {strategy_type.__name__}: {text}; it takes: {known}") from error
+        known = ", ".join(names) or "none"
+        raise ConfigError(f"parameters of {strategy_type.__name__}: {text}{hint}; it takes: {known}") from error
 
 
 def _locate_own(reference: str) -> tuple[str, str]:

@@ -64,7 +64,7 @@ class AlarmRaised(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True
 
     kind: ClassVar[str] = "alarm"
     priority = Priority.HIGH
-    emitters = ("exchange", "executor", "watchdog")
+    emitters = ("exchange", "executor", "recorder", "watchdog")
 
     code: Name
     severity: Severity

@@ -12,6 +12,8 @@ LOG_HOLES_MAX = 2_000  # 350 kB, a third of the largest frame
 
 StreamName = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
 TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+# Whoever answers with what has no JSON, such as infinity, could not be recorded.
+Speed = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 
 
@@ -269,7 +271,7 @@ class ReplayControlRequested(Command, frozen=True, kw_only=True, tag="System.Rep
     request_id: Id
     action: ReplayAction
     seek_ns: int | None = None
-    speed: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    speed: Speed | None = None
 
     def topic(self) -> str:
         return f"{self.kind}.replay.{self.action}"
@@ -287,7 +289,7 @@ class ReplayControlAnswered(Reply, frozen=True, kw_only=True, tag="System.Replay
     detail: Text = ""
     state: ReplayState
     position_ns: int
-    speed: float
+    speed: Speed
     events: Count
 
     def topic(self) -> str:

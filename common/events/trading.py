@@ -14,6 +14,7 @@ from common.events.base import (
     Id,
     ListedMessage,
     Name,
+    Price,
     Priority,
     Query,
     Reply,
@@ -71,7 +72,7 @@ class Signal(
     limit_price: Decimal | None = None
     time_in_force: TimeInForce
     expires_ns: int
-    trigger_price: float | None = None
+    trigger_price: Price | None = None
     trigger_timestamp_ns: int | None = None
     confidence: Confidence | None = None
     reduce_only: bool = False

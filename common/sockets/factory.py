@@ -45,12 +45,9 @@ class Sockets:
             socket.setsockopt(zmq.SNDTIMEO, 1_000)
         return self._bind(socket, endpoint)
 
-    def connect_publisher(self, *endpoints: str) -> Socket:
-        """The sending end of a broadcast that its receivers bind, as on telemetry."""
-        socket = self._make(zmq.PUB)
-        for endpoint in endpoints:
-            self._connect(socket, endpoint)
-        return socket
+    def connect_publisher(self, endpoint: str) -> Socket:
+        """The sending end of a broadcast that its receiver binds, as on telemetry."""
+        return self._connect(self._make(zmq.PUB), endpoint)
 
     def bind_subscriber(self, endpoint: str, prefixes: Iterable[bytes]) -> Socket:
         """The receiving end of many broadcasts, as on telemetry."""

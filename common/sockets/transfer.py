@@ -1,5 +1,6 @@
 """Waiting for, taking and sending frames. A full queue and silence are answers here, not exceptions."""
 
+from collections import deque
 from collections.abc import Callable
 
 import zmq
@@ -56,6 +57,22 @@ def offer(socket: Socket, frame: bytes) -> bool:
     except zmq.Again:
         return False
     return True
+
+
+class PatientSender:
+    """Sends in order, and keeps the newest frames while nobody takes them; each further frame tries again."""
+
+    def __init__(self, socket: Socket, frames_max: int) -> None:
+        """Take over a socket that refuses a frame for which it has no peer."""
+        self._socket = socket
+        self._waiting: deque[bytes] = deque(maxlen=frames_max)
+
+    def send(self, frame: bytes) -> None:
+        """Send what waits, then this one."""
+        waiting = self._waiting
+        waiting.append(frame)
+        while waiting and offer(self._socket, waiting[0]):
+            waiting.popleft()
 
 
 def send_waiting(socket: Socket, frame: bytes) -> bool:

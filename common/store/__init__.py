@@ -10,5 +10,6 @@ remember to act once. A store decides nothing, so it may be behind, but never si
     memory                   for tests and for small things            asynchronous   the same contract, awaited
     replay/, projection      a range of it again, and state as of a record    times   as people write them
     json_messages            messages as readable JSON                 sealing, keyring   encryption at rest
+    quarantine               where what is damaged is kept             writing    the only writer, room on the disk
     jsonl/ sqlite/ parquet/  the formats
 """

@@ -17,7 +17,7 @@ import msgspec
 
 from common.clock import NS_PER_S
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, Damage, StoreConfigError
+from common.store.contract import CannotVerifyError, Damage, StoreConfigError, Verification
 
 ANCHOR_INTERVAL_NS = 60 * NS_PER_S
 KEY_BYTES_MIN = 16
@@ -206,3 +206,32 @@ def open_anchors(path: Path, config: StoreConfig, store_id: str) -> Anchors:
                 f"anchor key {config.anchor_key_file}: expected a file that this user can read, {error.strerror}"
             ) from error
     return Anchors(Path(config.anchors) if config.anchors else path.with_name(f"{path.name}.anchors"), store_id, key)
+
+
+def examine_anchors(
+    path: Path, config: StoreConfig, store_id: str
+) -> tuple[list[Anchor], list[Damage], CannotVerifyError | None]:
+    """The good anchors of a log, what is wrong with the others, and why nothing can be said about its end, if so."""
+    try:
+        anchors = open_anchors(path, config, store_id)
+        found, damages = anchors.examine()
+    except (CannotVerifyError, StoreConfigError) as error:
+        return [], [], CannotVerifyError(str(error))
+    if found or damages:
+        return found, damages, None
+    doubt = f"anchors {anchors.path}: expected to be there, were not; without them nobody can tell"
+    return [], [], CannotVerifyError(f"{doubt} whether the end of the log was cut")
+
+
+def conclude(found: Verification, doubt: CannotVerifyError | None) -> Verification:
+    """The outcome of a check that could not see everything: what is known to be bad is bad.
+
+    Raises:
+        CannotVerifyError: Nothing is known to be bad.
+    """
+    if doubt is None:
+        return found
+    if found.is_whole:
+        raise doubt
+    found.notes.append(f"not everything could be checked: {doubt}")
+    return found

@@ -1,17 +1,17 @@
 """What every format of the event log promises. tests/contracts/test_store_contract.py holds each of them to it."""
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from common.errors import ConfigError, FatalError, TickpulseError
+from common.errors import ConfigError, FatalError, InvalidValueError, TickpulseError
 from common.events.base import Message
-from common.store.record import Record
+from common.store.record import Record, why_refused
 from common.store.retention import Policy, Pruning
-from common.store.selection import EVERYTHING, Selection
+from common.store.selection import EVERYTHING, TIME_NS_MAX, TIME_NS_MIN, Selection
 
 
 class StoreConfigError(ConfigError):
@@ -89,7 +89,16 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def _write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
-        """Write messages of consecutive ids; all of them, or raise."""
+        """Write messages of one time under consecutive ids; all of them, or raise."""
+
+    def _write_records(self, records: Sequence[Record]) -> None:
+        """Write records whose ids rise, each with its own time.
+
+        By itself one write for each run of consecutive ids and one time, which for imported messages is one for each.
+        A format that can put them into fewer writes says how.
+        """
+        for run in _runs(records):
+            self._write(run[0].id, run[0].recorded_ns, [record.message for record in run])
 
     def append(self, message: Message, recorded_ns: int | None = None) -> int:
         """Record one message and return its id; batches cost a fraction of it."""
@@ -103,30 +112,40 @@ class Store(abc.ABC):
             recorded_ns: When, ns UTC. None for messages that are imported: each then has its own `timestamp_ns`.
 
         Raises:
+            InvalidValueError: One of them is refused by every store, as `why_refused` says. Nothing was recorded.
             StoreFullError: The disk is full. Nothing was recorded.
             StoreConfigError: It was opened for reading.
         """
         if not messages:
             return self.last_id
+        _check(messages)
+        first_id = self.last_id + 1
         if recorded_ns is not None:
-            self._write(self.last_id + 1, recorded_ns, messages)
-            return self.last_id
-        return self.append_records(
-            [
-                Record(record_id, message.timestamp_ns, message)
-                for record_id, message in enumerate(messages, start=self.last_id + 1)
-            ]
-        )
+            self._write(first_id, recorded_ns, messages)
+        else:
+            self._write_records(
+                [
+                    Record(record_id, message.timestamp_ns, message)
+                    for record_id, message in enumerate(messages, first_id)
+                ]
+            )
+        return self.last_id
 
     def append_records(self, records: Sequence[Record]) -> int:
         """Record what another store has, under the same ids and times; return the last id.
 
         Raises:
-            ValueError: The ids do not rise, or begin at or below `last_id`.
-            StoreFullError: As of `append_batch`; runs of one time before the failed one are recorded.
+            ValueError: The ids do not rise, or begin at or below `last_id`; or as of `append_batch`.
+            StoreFullError: As of `append_batch`; a part from the beginning may be recorded, up to `last_id`.
         """
-        for run in _runs(records, self.last_id):
-            self._write(run[0].id, run[0].recorded_ns, [record.message for record in run])
+        last_id = self.last_id
+        for record in records:
+            if record.id <= last_id:
+                raise ValueError(f"records: expected an id above {last_id}, was {record.id}")
+            last_id = record.id
+        _check([record.message for record in records])
+        if records:
+            self._write_records(records)
         return self.last_id
 
     @abc.abstractmethod
@@ -194,16 +213,19 @@ class Store(abc.ABC):
         self.close()
 
 
-def _runs(records: Sequence[Record], last_id: int) -> Iterator[list[Record]]:
+def _check(messages: Iterable[Message]) -> None:
+    for number, message in enumerate(messages, 1):
+        if not TIME_NS_MIN <= message.timestamp_ns <= TIME_NS_MAX:
+            raise InvalidValueError(f"message {number} of the batch: {why_refused(message)}; nothing was recorded")
+
+
+def _runs(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Cut records where an id is skipped or the time changes."""
     run: list[Record] = []
     for record in records:
-        if record.id <= last_id:
-            raise ValueError(f"records: expected an id above {last_id}, was {record.id}")
-        if run and (record.id != last_id + 1 or record.recorded_ns != run[0].recorded_ns):
+        if run and (record.id != run[-1].id + 1 or record.recorded_ns != run[0].recorded_ns):
             yield run
             run = []
         run.append(record)
-        last_id = record.id
     if run:
         yield run

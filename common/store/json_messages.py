@@ -6,16 +6,16 @@ packed bytes. An absent price or size is null there; an absent exchange time is 
 
 import struct
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import msgspec
 import numpy as np
 
 from common.errors import InvalidValueError
-from common.events.base import Count, ListedMessage, Message, Symbol
+from common.events.base import Count, Message, Name, Symbol
 from common.events.market import TICK_DTYPE, Ticks
-from common.events.registry import MESSAGE_TYPES, RETIRED_TYPES_BY_NAME, type_name
-from common.events.upcasting import upcast
+from common.events.registry import MESSAGE_TYPES, type_name
+from common.events.upcasting import RETIRED_TYPES, upcast
 
 
 class _Tick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -30,74 +30,74 @@ class _Tick(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     exchange_timestamp_ns: int = 0
 
 
-class _Ticks(ListedMessage, frozen=True, gc=False, omit_defaults=True, tag=type_name(Ticks)):
+class _Ticks(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag=type_name(Ticks)):
     """`Ticks`, readable. `data` takes the place of `ticks` where those would not give back each bit."""
 
+    source: Name
+    epoch: Count
+    seq: Count
+    timestamp_ns: int
+    exchange: Name
+    symbol: Symbol
     raw_symbol: Symbol
     count: Count
     ticks: list[_Tick] | None = None
     data: bytes | None = None
 
 
-class _TypeOnly(msgspec.Struct):
-    type: str
-
-
 _NAN = float("nan")
 _NAN_BITS = int(np.array(_NAN, "<f8").view("<i8"))
 _RECORD = struct.Struct("<3q6d")  # the fields of TICK_DTYPE, in its order
-_READABLE = tuple(_Ticks if message_type is Ticks else message_type for message_type in MESSAGE_TYPES)
+_READABLE = (*(_Ticks if message_type is Ticks else message_type for message_type in MESSAGE_TYPES), *RETIRED_TYPES)
 
-_encode = msgspec.json.Encoder(decimal_format="string").encode
-_decode = msgspec.json.Decoder(Union[_READABLE]).decode  # noqa: UP007  # built, as AnyMessage is
-_decode_list = msgspec.json.Decoder(list[Union[_READABLE]]).decode  # type: ignore[valid-type]  # noqa: UP007
-_decode_type = msgspec.json.Decoder(_TypeOnly).decode
-_retired_decoders = {name: msgspec.json.Decoder(retired) for name, retired in RETIRED_TYPES_BY_NAME.items()}
+_encode_lines = msgspec.json.Encoder(decimal_format="string").encode_lines
+_decode_lines = msgspec.json.Decoder(Union[_READABLE]).decode_lines  # noqa: UP007  # built, as AnyMessage is
+_FINISHED = frozenset({_Ticks, *RETIRED_TYPES})
+
+
+def encode_messages(messages: Sequence[Message]) -> list[bytes]:
+    """Each message as one line of JSON, `type` first; amounts are text, as on the wire."""
+    return _encode_lines([_readable(message) if type(message) is Ticks else message for message in messages]).split(
+        b"\n"
+    )[:-1]
 
 
 def encode_json(message: Message) -> bytes:
-    """Write a message as one line of JSON; amounts are text, as on the wire."""
-    return _encode(_readable(message) if type(message) is Ticks else message)
+    """One message as `encode_messages` writes it."""
+    return encode_messages((message,))[0]
+
+
+def decode_messages(lines: bytes | str) -> list[Message]:
+    """The messages of lines; retired versions as the newest of their type.
+
+    Raises:
+        InvalidValueError: One of them is no JSON, of an unknown or newer type, or a field has another type or range.
+    """
+    try:
+        found = _decode_lines(lines)
+        if _FINISHED.isdisjoint(map(type, found)):
+            return found
+        return [_finish(message) if type(message) in _FINISHED else message for message in found]
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(f"message: expected one that this version knows, {error}") from error
+    except (msgspec.DecodeError, RecursionError, ValueError, struct.error) as error:
+        raise InvalidValueError(f"message: expected a JSON object, {error}") from error
 
 
 def decode_json(text: bytes | str) -> Message:
-    """Read a message; a retired version as the newest one of its type.
+    """Read one message.
 
     Raises:
-        InvalidValueError: It is no JSON, of an unknown or newer type, or a field has another type or range.
+        InvalidValueError: It is not one; as of `decode_messages`.
     """
-    try:
-        message = _decode(text)
-        return _packed(message) if type(message) is _Ticks else message
-    except msgspec.ValidationError as error:
-        return _decode_retired(text, error)
-    except (msgspec.DecodeError, RecursionError, ValueError, struct.error) as error:
-        raise InvalidValueError(f"message: expected one JSON object, {error}") from error
+    found = decode_messages(text)
+    if len(found) != 1:
+        raise InvalidValueError(f"message: expected one JSON object, were {len(found)}")
+    return found[0]
 
 
-def decode_json_page(texts: Sequence[str]) -> list[Message]:
-    """Read many messages, in a third of the time.
-
-    Raises:
-        InvalidValueError: One of them is as `decode_json` refuses it.
-    """
-    try:
-        messages = _decode_list(f"[{','.join(texts)}]")
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        messages = []  # a retired version, or a fault to name
-    if len(messages) != len(texts):  # a text may hold several
-        return [decode_json(text) for text in texts]
-    return [_packed(message) if type(message) is _Ticks else message for message in messages]
-
-
-def _decode_retired(text: bytes | str, error: msgspec.ValidationError) -> Message:
-    try:
-        name = _decode_type(text).type
-        if name in _retired_decoders:
-            return upcast(_retired_decoders[name].decode(text))
-    except (msgspec.DecodeError, RecursionError, ValueError) as fault:
-        raise InvalidValueError(f"message: expected one that this version knows, {fault}") from fault
-    raise InvalidValueError(f"message of type {name[:80]!r}: {error}") from error
+def _finish(message: Any) -> Message:
+    return _packed(message) if isinstance(message, _Ticks) else upcast(message)
 
 
 def _readable(group: Ticks) -> _Ticks:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from common.events.base import Message
+from common.store.selection import TIME_NS_MAX, TIME_NS_MIN
 
 
 class Record(NamedTuple):
@@ -15,3 +16,10 @@ class Record(NamedTuple):
     id: int
     recorded_ns: int
     message: Message
+
+
+def why_refused(message: Message) -> str | None:
+    """Why no store takes this message; None where each does. Who must not lose a batch asks before it appends one."""
+    if TIME_NS_MIN <= message.timestamp_ns <= TIME_NS_MAX:
+        return None
+    return f"timestamp_ns: expected 64 bits with a sign (ns UTC), was {message.timestamp_ns}"

@@ -11,6 +11,7 @@ So age and size remove market data and telemetry, and with an order its cause ca
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     older_than_ns: int | None = None
     size_bytes_max: int | None = None
     ages_ns: Mapping[str, int] = {}
+    parts_max: int | None = None  # at a time: the oldest, for whoever has other work to do
 
     @property
     def is_empty(self) -> bool:
@@ -58,6 +60,15 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     def takes(self, name: str, timestamp_ns: int) -> bool:
         """Tell whether a record goes."""
         return timestamp_ns < self.before_ns.get(name, TIME_NS_MIN)
+
+
+class Link(NamedTuple):
+    """A record as its place in the chain has it, and whether it goes."""
+
+    id: int
+    digest: bytes
+    type: str
+    is_taken: bool
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +147,7 @@ def plan(parts: list[Part], policy: Policy, now_ns: int) -> list[Cut]:
                 )
             )
         excess -= _share(part, cuts[-1]) if cuts and cuts[-1].name == part.name else 0
-    return cuts
+    return cuts[: policy.parts_max]
 
 
 def _bound_of(name: str, policy: Policy, now_ns: int, *, is_excess: bool, end_ns: int) -> int | None:
@@ -158,6 +169,47 @@ def _share(part: Part, cut: Cut) -> int:
         count for name, count in part.records_of_type.items() if cut.before_ns.get(name, TIME_NS_MIN) > part.last_ns
     )
     return part.size_bytes * gone // max(1, sum(part.records_of_type.values()))
+
+
+def holes_in(links: Iterable[Link], digest: str, last_id: int, end_id: int, counts: Counter[str]) -> Iterator[LogHole]:
+    """The ranges that go of one part, with the digests around them; counts what goes.
+
+    No range reaches over the end of a part: whatever of them a crash leaves undone, the rest explains what is done.
+
+    Args:
+        links: The part's records, by id.
+        digest: Where the chain stood before the part, in hex.
+        last_id: The id of the record before the part.
+        end_id: The id of the record behind it.
+        counts: Takes the number of records that go, by type.
+    """
+    taken: Link | None = None
+    for link in links:
+        if link.is_taken:
+            counts[link.type] += 1
+            taken = link
+            continue
+        if taken is not None:
+            yield _hole(last_id, link.id, digest, taken)
+            taken = None
+        digest, last_id = link.digest.hex(), link.id
+    if taken is not None:
+        yield _hole(last_id, end_id, digest, taken)
+
+
+def _hole(last_id: int, next_id: int, digest: str, taken: Link) -> LogHole:
+    return LogHole(first_id=last_id + 1, last_id=next_id - 1, digest_before=digest, digest_after=taken.digest.hex())
+
+
+def describe(policy: Policy) -> str:
+    """What a policy takes, in a line."""
+    words = []
+    if policy.older_than_ns is not None:
+        words.append(f"older than {policy.older_than_ns / 1e9:g} s")
+    if policy.size_bytes_max is not None:
+        words.append(f"beyond {policy.size_bytes_max} bytes")
+    words += [f"{name} older than {age_ns / 1e9:g} s" for name, age_ns in sorted(policy.ages_ns.items())]
+    return ", ".join(words)
 
 
 def markers_of(

@@ -1,4 +1,4 @@
-"""What both text formats need of encryption at rest, without the library that does it: see `keyring`."""
+"""What the formats need of encryption at rest, without the library that does it: see `keyring`."""
 
 import importlib
 from pathlib import Path
@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from common.events.base import Message
+from common.events.registry import type_name
+from common.events.system import LogPruned
 from common.store.config import StoreConfig
 from common.store.contract import StoreConfigError
 
 if TYPE_CHECKING:
     from common.store.keyring import KeyRing
+
+# Whoever verifies without a key must read why records are missing.
+UNSEALED_TYPES: frozenset[type[Message]] = frozenset({LogPruned})
 
 _encode_clear = msgspec.msgpack.Encoder().encode
 
@@ -50,6 +56,11 @@ def _keyring() -> ModuleType:
         raise StoreConfigError(
             f"key ring: encryption needs {error.name}; install it with `pip install tickpulse[store]`"
         ) from error
+
+
+def subject_of(message: Message) -> tuple[str, str | None, str | None]:
+    """The name of a message's type, its exchange and its symbol: what stays readable of it, with its time."""
+    return type_name(type(message)), getattr(message, "exchange", None), getattr(message, "symbol", None)
 
 
 def clear_part(

@@ -49,7 +49,7 @@ class Walk:
             for hole in marker.holes:
                 self._holes_after.setdefault(hole.digest_before, []).append((marker_id, hole))
         self._used_markers: dict[int, str] = {}
-        self._bad_ids: set[int] = set()
+        self.bad_ids: set[int] = set()  # of records that do not follow the one before them
         self._damages: list[Damage] = []
         self._unlisted = 0
         self._is_in_damage = False
@@ -65,6 +65,20 @@ class Walk:
     def digest(self) -> bytes | None:
         """Where the chain stands; None behind something unreadable."""
         return self._digest
+
+    def follow(self, record_id: int, content: bytes, digest: bytes) -> bool:
+        """Go over one record that directly follows the one before it and has no anchor; else it is for `step`."""
+        if (
+            record_id <= self.last_id
+            or self._digest is None
+            or next_link(self._digest, content) != digest
+            or (self._anchored and self._anchored[0] <= record_id)
+        ):
+            return False
+        self._digest, self._is_in_damage = digest, False
+        self.records += 1
+        self.last_id = record_id
+        return True
 
     def step(self, place: str, record_id: int, content: bytes, digest: bytes, expected: str = "") -> bool:
         """Go over one record: what its digest was made from, and the digest that it carries.
@@ -82,7 +96,7 @@ class Walk:
         previous, self._digest = self._digest, digest
         follows = previous is not None and next_link(previous, content) == digest
         if record_id <= self.last_id:
-            self._bad_ids.add(record_id)
+            self.bad_ids.add(record_id)
             self.damage(place, f"expected an id above {self.last_id}, was {record_id}", record_id, record_id)
         elif previous is None or follows or self._is_over_hole(place, record_id, previous, content, digest):
             self._is_in_damage = False
@@ -123,7 +137,7 @@ class Walk:
         for marker_id, place in self._used_markers.items():
             # A removal begins only when its word is anchored, so an honest log never lacks that.
             is_unanchored = bool(self._anchored_id) and marker_id > self._anchored_id
-            if marker_id in self._bad_ids or is_unanchored:
+            if marker_id in self.bad_ids or is_unanchored:
                 self._is_in_damage = False
                 why = "has no anchor" if is_unanchored else "is damaged itself"
                 self.damage(place, f"records are missing, and record {marker_id}, which would explain it, {why}")
@@ -149,7 +163,7 @@ class Walk:
         return False
 
     def _break(self, place: str, record_id: int, expected: str) -> None:
-        self._bad_ids.add(record_id)
+        self.bad_ids.add(record_id)
         first_id = self.last_id + 1
         if expected:
             self.damage(place, expected, min(first_id, record_id), record_id)

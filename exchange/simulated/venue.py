@@ -67,6 +67,11 @@ class SimulatedVenue:
             active_ns = entered_ns + self._entry_latency_ns
             self._enter(restored_order(recorded, matcher.instrument, active_ns), matcher)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no order is here and nothing shown is taken: of each instrument only the newest tick counts."""
+        return not self._orders and all(matcher.is_idle for matcher in self._matchers.values())
+
     def open_orders(self) -> list[VenueOrder]:
         """The working orders, in order of arrival."""
         return [order for order in self._orders.values() if order.is_working]

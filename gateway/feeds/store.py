@@ -1,4 +1,4 @@
-"""The feed that plays the event log again: the ticks and trades that a gateway once broadcast, or that were imported.
+"""The feed that plays the event log again: ticks, trades and books that a gateway broadcast, or that were imported.
 
 A stored tick is played whole, with the trade that made it, so what is broadcast has the same prices and sizes in the
 same order, wherever in the log it begins.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from common.errors import ConfigError
 from common.events.base import Message
-from common.events.market import Tick, Ticks, Trade
+from common.events.market import BookDelta, BookSnapshot, Tick, Ticks, Trade
 from common.events.packing import unpack_ticks
 from common.store.address import open_store
 from common.store.config import StoreConfig
@@ -21,10 +21,11 @@ from common.store.replay.player import Player
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection
 from common.store.times import parse_time_ns
 from gateway.config import StoreFeedConfig
-from gateway.feeds.base import TickUpdate, TradeUpdate, Update
+from gateway.feeds.base import DepthSnapshot, DepthUpdate, TickUpdate, TradeUpdate, Update
 
 FOREVER_NS = 2**62  # in 2116
-PLAYED: frozenset[type[Message]] = frozenset({Tick, Ticks, Trade})
+PLAYED: frozenset[type[Message]] = frozenset({Tick, Ticks, Trade, BookSnapshot, BookDelta})
+Book = BookSnapshot | BookDelta
 
 
 class Timed(NamedTuple):
@@ -69,7 +70,7 @@ class StoreFeed:
         """Open the store and find its first update, which is due now.
 
         Raises:
-            ConfigError: There is no such store, or no tick and no trade of this exchange in this range.
+            ConfigError: There is no such store, or nothing of the market of this exchange in this range.
         """
         self.close()
         self._counts.clear()
@@ -98,6 +99,7 @@ class StoreFeed:
         return {
             "records_read": self._counts["records_read"],
             "updates_played": self.player.count,
+            "books_played": self._counts["books_played"],
             "trades_without_tick": self._counts["trades_without_tick"],
             "clock_went_back": self.player.clock_went_back,
             "feed_truncated": int(self.player.error is not None),
@@ -121,34 +123,37 @@ class StoreFeed:
             return f"store {self._config.address}: {self.damage}"
         stats = self._store.stats() if self._store else None
         return (
-            f"store {self._config.address}: expected ticks or trades of exchange {self.exchange!r} in the range, was "
+            f"store {self._config.address}: expected market data of exchange {self.exchange!r} in the range, was "
             f"none; it has {stats.types if stats else {}}; change gateway.store.exchange, from_time or to_time"
         )
 
 
 def updates_of(records: Iterator[Record], counts: Counter[str]) -> Iterator[Timed]:
-    """Turn stored ticks, groups of them and trades into updates.
+    """Turn stored ticks, groups of them, trades and books into updates.
 
     A gateway broadcasts a trade just before the tick that it makes, both under one time. So a trade waits for its tick
-    until that time is over; one that has none, as in a log of trades alone, is played by itself and makes a tick.
+    until that time is over; one that has none, as in a log of trades alone, is played by itself and makes a tick. A
+    book waits for the trades in front of it, and for nothing else.
     """
-    trades: deque[Trade] = deque()
+    waiting: deque[Trade | Book] = deque()
     for record in records:
         counts["records_read"] += 1
         message = record.message
         ticks = _ticks_of(record)
         begin_ns = ticks[0].timestamp_ns if ticks else message.timestamp_ns
-        while trades and trades[0].timestamp_ns < begin_ns:
-            yield _play_alone(trades.popleft(), counts)
-        if isinstance(message, Trade):
-            trades.append(message)
+        while waiting and (waiting[0].timestamp_ns < begin_ns or not isinstance(waiting[0], Trade)):
+            yield _play_alone(waiting.popleft(), counts)
+        if isinstance(message, Book) and not waiting:
+            yield _play_alone(message, counts)
+        elif isinstance(message, Trade | Book):
+            waiting.append(message)
         for tick in ticks:
-            made_by = next((trade for trade in trades if _has_made(trade, tick)), None) if trades else None
+            made_by = next((each for each in waiting if _has_made(each, tick)), None) if waiting else None
             if made_by is not None:
-                trades.remove(made_by)
-            yield Timed(tick.timestamp_ns, _tick_update(tick, made_by))
-    for trade in trades:
-        yield _play_alone(trade, counts)
+                waiting.remove(made_by)
+            yield Timed(tick.timestamp_ns, _tick_update(tick, made_by if isinstance(made_by, Trade) else None))
+    for each in waiting:
+        yield _play_alone(each, counts)
 
 
 def _ticks_of(record: Record) -> list[Tick]:
@@ -163,9 +168,10 @@ def _ticks_of(record: Record) -> list[Tick]:
         raise StoreDamagedError(f"record {record.id}: {error}") from error
 
 
-def _has_made(trade: Trade, tick: Tick) -> bool:
+def _has_made(trade: Trade | Book, tick: Tick) -> bool:
     return (
-        trade.symbol == tick.symbol
+        isinstance(trade, Trade)
+        and trade.symbol == tick.symbol
         and trade.price == tick.last
         and trade.quantity == tick.volume
         and trade.local_timestamp_ns == tick.local_timestamp_ns
@@ -173,9 +179,19 @@ def _has_made(trade: Trade, tick: Tick) -> bool:
     )
 
 
-def _play_alone(trade: Trade, counts: Counter[str]) -> Timed:
-    counts["trades_without_tick"] += 1
-    return Timed(trade.timestamp_ns, _trade_update(trade))
+def _play_alone(message: Trade | Book, counts: Counter[str]) -> Timed:
+    if isinstance(message, Trade):
+        counts["trades_without_tick"] += 1
+        return Timed(message.timestamp_ns, _trade_update(message))
+    counts["books_played"] += 1
+    return Timed(message.timestamp_ns, _book_update(message))
+
+
+def _book_update(book: Book) -> DepthSnapshot | DepthUpdate:
+    rest = (book.bids, book.asks, book.local_timestamp_ns, book.exchange_timestamp_ns)
+    if isinstance(book, BookSnapshot):
+        return DepthSnapshot(book.raw_symbol, book.update_id, *rest)
+    return DepthUpdate(book.raw_symbol, book.first_update_id, book.last_update_id, *rest)
 
 
 def _trade_update(trade: Trade) -> TradeUpdate:

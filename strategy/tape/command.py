@@ -1,4 +1,4 @@
-"""`tickpulse diff`, also `tickpulse replay --diff`: would this strategy decide now as it did then?"""
+"""`tickpulse replay --diff`: would these strategies decide now as they did then?"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,93 +8,71 @@ from pathlib import Path
 import click
 import msgspec
 
-from common.command import Command, load_config, run_options
 from common.config import Config
-from common.errors import ExitCode
+from common.errors import ConfigError, ExitCode
+from common.replay_diff import DiffOptions
 from common.store.address import open_store
+from common.store.config import StoreConfig
+from common.store.contract import Store
 from strategy.loader import load_strategy
 from strategy.options import check_option, read_param
-from strategy.tape.diff import Diff, compare_tape
-from strategy.tape.file import Tape, TapeUnreadableError, find_tapes
-from strategy.tape.report import format_diff
-
-EPILOG = """\b
-Examples:
-  tickpulse diff jsonl:run/store --strategy momentum
-  tickpulse diff jsonl:run/store --strategy momentum --param rising_ticks=4
-  tickpulse diff parquet:archive --tape momentum-1700000000000.tape --json
-
-Exit codes: 0 identical, 3 different, 2 it cannot be told (there is no tape, or the log misses a message, which is
-named), 1 the log is damaged, 78 the config, the strategy or a parameter is wrong.
-"""
+from strategy.tape.diff import Diff, SessionDiff, Unknown, compare_tape
+from strategy.tape.file import Tape, TapeUnreadableError, find_all_tapes, find_tapes
+from strategy.tape.market_log import CannotCompareError
+from strategy.tape.report import format_session
 
 
-@click.command(cls=Command, epilog=EPILOG)
-@click.argument("address", metavar="ADDRESS")
-@click.option(
-    "--strategy", "name", metavar="NAME", help="Compare the newest tape of this strategy in the run directory."
-)
-@click.option("--epoch", type=int, help="Its tape of this life instead of the newest.")
-@click.option("--tape", "path", metavar="FILE", type=click.Path(path_type=Path), help="Compare this tape.")
-@click.option("--as", "reference", metavar="STRATEGY", help="Run this code.  [default: that of the tape]")
-@click.option("--param", "params", metavar="KEY=VALUE", multiple=True, help="Another parameter. May be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@run_options
-def diff(
-    config_path: Path | None,
-    run_dir: str | None,
-    assignments: tuple[str, ...],
-    *,
-    name: str | None,
-    epoch: int | None,
-    path: Path | None,
-    address: str,
-    reference: str | None,
-    params: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run a recorded session through a strategy again and compare decision by decision.
-
-    The strategy's process keeps a tape: what it was given, in which order and when, and what it decided. The market's
-    messages come from the event log at ADDRESS, FORMAT:PATH. Nothing is sent: there is no socket on this way.
-    """
-    if (name is None) == (path is None):
-        raise click.UsageError("expected either --strategy or --tape")
-    given = dict(map(read_param, params))
-    tape = Tape(path or _find(load_config(config_path, run_dir, assignments), name or "", epoch))
-    strategy_type = load_strategy(reference or tape.head.reference)
-    with open_store(address) as store, _progress() as begin_progress:
-        found = compare_tape(tape, store, strategy_type, given, begin_progress)
-    click.echo(msgspec.json.format(msgspec.json.encode(found)) if as_json else format_diff(found))
-    sys.exit(_exit_code(found))
+def diff(config: Config, address: str, options: DiffOptions) -> ExitCode:
+    """Compare the tapes that are asked for with the market of the log at an address, and print what was found."""
+    given = dict(map(read_param, options.params))
+    paths = _find(config, options)
+    with open_store(address, config.section("store", StoreConfig)) as store:
+        found = SessionDiff(lives=[_compare(path, store, options.reference, given) for path in paths])
+    click.echo(msgspec.json.format(msgspec.json.encode(found)) if options.as_json else format_session(found))
+    return {"identical": ExitCode.OK, "different": ExitCode.CHECKS_FAILED, "unknown": ExitCode.USAGE}[found.result]
 
 
-def _find(config: Config, name: str, epoch: int | None) -> Path:
-    check_option(name)
+def _compare(path: Path, store: Store, reference: str | None, given: dict[str, object]) -> Diff | Unknown:
+    try:
+        tape = Tape(path)
+        strategy_type = load_strategy(reference or tape.head.reference)
+        with _progress(path.stem) as begin_progress:
+            return compare_tape(tape, store, strategy_type, given, begin_progress)
+    except (CannotCompareError, TapeUnreadableError) as error:
+        return Unknown(tape=str(path), why=str(error))
+
+
+def _find(config: Config, options: DiffOptions) -> list[Path]:
+    name, epoch = options.strategy, options.epoch
+    if options.tape is not None:
+        if name is not None or epoch is not None:
+            raise click.UsageError("--tape names one tape: expected neither --strategy nor --epoch with it")
+        return [options.tape]
+    if name is not None:
+        check_option(name)
     state_directory = config.run_directory().path / "state"
-    tapes = find_tapes(state_directory, name)
-    wanted = [path for path in tapes if epoch is None or path.stem == f"{name}-{epoch}"]
+    tapes = find_all_tapes(state_directory) if name is None else find_tapes(state_directory, name)
+    wanted = [path for path in tapes if epoch is None or path.stem.endswith(f"-{epoch}")]
     if not wanted:
         there = ", ".join(path.name for path in tapes) or "none"
         what = "one" if epoch is None else f"epoch {epoch}"
         raise TapeUnreadableError(
-            f"tapes of {name}: expected {what} in {state_directory}, was {there}; "
-            f"did the strategy run there, with strategy.{name}.tape = true?"
+            f"tapes{'' if name is None else f' of {name}'}: expected {what} in {state_directory}, was {there}; "
+            f"did the strategy run there, with strategy.{name or 'NAME'}.tape = true?"
         )
-    return wanted[-1]
+    names = {path.stem.rpartition("-")[0] for path in wanted}
+    if len(names) > 1 and (options.params or options.reference):
+        raise ConfigError(f"--param, --as: expected --strategy with it, one of {', '.join(sorted(names))}")
+    return wanted
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], Callable[[int], object]]]:
+def _progress(label: str) -> Iterator[Callable[[int], Callable[[int], object]]]:
     """A bar on stderr where that is a terminal."""
-    with click.progressbar(length=1, label="comparing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def begin(calls: int) -> Callable[[int], object]:
             bar.length = calls
             return lambda done: bar.update(done - bar.pos)
 
         yield begin
-
-
-def _exit_code(found: Diff) -> ExitCode:
-    return ExitCode.OK if found.result == "identical" else ExitCode.CHECKS_FAILED

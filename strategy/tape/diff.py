@@ -22,14 +22,38 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     result: Literal["identical", "different"]
+    tape: str
     strategy: str
     epoch: int
-    tape: str
     decisions_live: int
     parameters_changed: dict[str, tuple[Any, Any]]
     is_code_changed: bool
     damage: str
     comparison: Comparison
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """A tape that could not be compared, and why."""
+
+    tape: str
+    why: str
+    result: Literal["unknown"] = "unknown"
+
+
+class SessionDiff(msgspec.Struct, kw_only=True):
+    """What came of all tapes of a session, the lives of each strategy in order.
+
+    Different where one is, else unknown where one is.
+    """
+
+    lives: list[Diff | Unknown]
+    result: Literal["identical", "different", "unknown"] = "identical"
+    decisions: int = 0  # that are identical
+
+    def __post_init__(self) -> None:
+        results = {life.result for life in self.lives}
+        self.result = "different" if "different" in results else "unknown" if "unknown" in results else "identical"
+        self.decisions = sum(life.comparison.decisions for life in self.lives if isinstance(life, Diff))
 
 
 def compare_tape(

@@ -171,6 +171,13 @@ def tape_path(state_directory: Path, name: str, epoch: int) -> Path:
     return state_directory / FOLDER / f"{name}-{epoch}{SUFFIX}"
 
 
+def find_all_tapes(state_directory: Path) -> list[Path]:
+    """The tapes of all strategies: by name, then oldest first."""
+    paths = (state_directory / FOLDER).glob(f"*-*{SUFFIX}")
+    names = sorted({path.stem.rpartition("-")[0] for path in paths})
+    return [path for name in names for path in find_tapes(state_directory, name)]
+
+
 def find_tapes(state_directory: Path, name: str) -> list[Path]:
     """The tapes of a strategy, oldest first."""
     epochs = {}

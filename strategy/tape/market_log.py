@@ -20,6 +20,7 @@ from strategy.tape.notes import AnyNote, Emitted, MarketCall, Reference
 WAITING_MAX = 200_000  # messages, some 100 MB; a queue of the market channel holds half as many
 MARKET_TYPES: frozenset[type[Message]] = frozenset({Tick, Ticks, Trade, Quote})
 # A message is this much older than the call that took it, or less: it waited in a socket while the strategy began.
+# One that is not found from there on is looked for in all of the log.
 AGE_NS_MAX = 60 * NS_PER_S
 _FIRST_RECORDS = 1_000  # clocks of several gateways differ: the first by time need not be the first by id
 
@@ -65,8 +66,10 @@ class MarketLog:
 
     def __init__(self, store: Store, contents: Contents, waiting_max: int = WAITING_MAX) -> None:
         """Look for the first of them; the store is read, never written."""
-        self._spans = contents.spans
+        self._spans = dict(contents.spans)
+        self._store = store
         self._records = self._read(store, contents.first_ns)
+        self._is_from_beginning = False
         self._waiting: dict[Stream, dict[int, Message]] = {stream: {} for stream in contents.spans}
         self._count = 0
         self._count_max = waiting_max
@@ -77,24 +80,30 @@ class MarketLog:
         Raises:
             CannotCompareError: The log does not have it.
         """
-        topic, source, epoch, seq = reference
-        waiting = self._waiting[topic, source, epoch]
-        while seq not in waiting:
-            if self._count > self._count_max:
+        stream, seq = reference[:3], reference.seq
+        while seq not in self._waiting[stream]:
+            record = next(self._records, None) if self._count <= self._count_max else None
+            if record is not None:
+                self._keep(record.message)
+            elif self._is_from_beginning:
+                place = f"among {self._count} near it" if self._count > self._count_max else "there"
                 raise CannotCompareError(
-                    f"event log: expected {reference} near the messages that the strategy took with it, "
-                    f"was not among {self._count} behind them"
+                    f"event log: expected {reference}, was not {place}; nothing behind it can be told"
                 )
-            record = next(self._records, None)
-            if record is None:
-                raise CannotCompareError(
-                    f"event log: expected {reference}, was not there; nothing behind it can be told"
-                )
-            self._keep(record.message)
+            else:
+                self._begin_anew()
+        waiting = self._waiting[stream]
         message = waiting.pop(seq)
         self._count -= 1
         self._forget_before(waiting, seq)
+        self._spans[stream] = (seq + 1, self._spans[stream][1])
         return message
+
+    def _begin_anew(self) -> None:
+        self._is_from_beginning = True
+        self._records = self._store.get_events(1)
+        self._waiting = {stream: {} for stream in self._spans}
+        self._count = 0
 
     def _keep(self, message: Message) -> None:
         if type(message) not in MARKET_TYPES:

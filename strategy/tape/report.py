@@ -1,10 +1,12 @@
 """A diff as people read it."""
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from common.tables import format_table, format_time
 from strategy.tape.comparison import Difference, Input
-from strategy.tape.diff import Diff
+from strategy.tape.diff import Diff, SessionDiff, Unknown
 from strategy.tape.notes import CLOSED
 
 # What every message has, or nobody reads.
@@ -12,15 +14,31 @@ _NOT_SHOWN = frozenset({"type", "epoch", "raw_symbol", "local_timestamp_ns", "co
 TEXT_CHARACTERS_MAX = 60
 
 
-def format_diff(diff: Diff) -> str:
+def format_session(session: SessionDiff) -> str:
+    """Each life, then the sum of several. The first difference is explained; of those behind it the place is told."""
+    parts, is_explained = [], False
+    for life in session.lives:
+        if isinstance(life, Unknown):
+            parts.append(f"{Path(life.tape).stem}: cannot be compared\n  {life.why}")
+        else:
+            parts.append(format_diff(life, is_brief=is_explained))
+            is_explained |= life.comparison.difference is not None
+    if len(parts) > 1:
+        counts = Counter(life.result for life in session.lives)
+        results = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
+        parts.append(f"{session.result}: {len(parts)} lives, {results}; {session.decisions} decisions are identical")
+    return "\n".join(parts)
+
+
+def format_diff(diff: Diff, *, is_brief: bool = False) -> str:
     """The result first, then what it rests on."""
     found = diff.comparison
     lines = [f"{diff.strategy}, epoch {diff.epoch}: {_result(diff)}"]
     if found.first_ns is not None and found.last_ns is not None:
         lines.append(f"  {format_time(found.first_ns)} to {format_time(found.last_ns)} UTC, {found.calls} calls")
     lines += [f"  {note}" for note in _notes(diff)]
-    if found.difference is not None:
-        lines += ["", _explain(found.difference)]
+    if found.difference is not None and not is_brief:
+        lines += ["", _explain(found.difference), ""]
     return "\n".join(lines)
 
 
@@ -33,9 +51,12 @@ def _result(diff: Diff) -> str:
 
 def _notes(diff: Diff) -> list[str]:
     found = diff.comparison
-    notes = [f"parameter {name}: {then!r} then, {now!r} now" for name, (then, now) in diff.parameters_changed.items()]
-    if diff.is_code_changed:
-        notes.append("the strategy's file is not the one of then")
+    notes = [
+        "code: changed, the strategy's file is not the one of then" if diff.is_code_changed else "code: that of then",
+        *(f"parameter {name}: {then!r} then, {now!r} now" for name, (then, now) in diff.parameters_changed.items()),
+    ]
+    if not diff.parameters_changed:
+        notes.append("parameters: those of then")
     if diff.damage:
         notes.append(f"the tape is whole only so far: {diff.damage}")
     elif found.difference is None and found.ended is None:
@@ -58,11 +79,17 @@ def _explain(difference: Difference) -> str:
     if difference.position is not None:
         parts += ["position:", f"  {_fields(difference.position)}"]
     parts += [f"open order:\n  {_fields(order)}" for order in difference.open_orders]
-    if difference.live is None or difference.replayed is None:
+    is_both = difference.live is not None and difference.replayed is not None
+    if not is_both:
         missing = "then" if difference.live is None else "now"
         parts.append(f"no instruction {missing}; the other:")
     rows: list[dict[str, Any]] = [
-        {"": "*" if field.is_different else " ", "field": field.name, "then": field.live, "now": field.replayed}
+        {
+            "": "*" if is_both and field.is_different else " ",
+            "field": field.name,
+            "then": field.live,
+            "now": field.replayed,
+        }
         for field in difference.fields
         if field.name not in {"source", "epoch", "seq"}
     ]

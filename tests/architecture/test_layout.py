@@ -251,7 +251,7 @@ def test_default_config_file_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
 
     tables = {entry.name: config.section(entry.name, entry.load()) for entry in entry_points(group="tickpulse.config")}
 
-    assert set(tables) == {*PROCESSES, "store"}
+    assert set(tables) == {*PROCESSES, "backtest", "store"}
     assert len(config.instruments()) >= 3
     assert config.run_directory().path == RunDirectory(ROOT / "run").path
 

@@ -22,7 +22,7 @@ from support.feed_builders import (
     write_capture,
 )
 from support.gateway_builders import Broadcast, make_quote, make_trade
-from support.replay_builders import write_frames
+from support.replay_builders import write_log
 
 from gateway.feeds.base import Feed, Update
 
@@ -51,7 +51,7 @@ def write_small_log(directory: Path) -> Path:
         now_ns = CAPTURED_NS + number * SPACING_NS
         broadcast.publish(make_trade(), make_quote(), make_quote(bid=99.0), now_ns=now_ns)
         broadcast.publish(make_quote(ask=101.0), now_ns=now_ns + SPACING_NS)
-    return write_frames(directory / "log", broadcast.take())
+    return write_log(directory / "log", broadcast.take())
 
 
 @pytest.fixture(

@@ -10,13 +10,14 @@ from support.message_builders import NOW_NS, make_tick, make_ticks
 from support.message_samples import sample_message
 from support.store_builders import OPENERS
 
+from common.clock import NS_PER_DAY
 from common.errors import InvalidValueError
 from common.events.base import Message
 from common.events.market import Tick, Ticks
 from common.events.registry import MESSAGE_TYPES, type_name
 from common.store.asynchronous import AsyncStore
 from common.store.contract import Store
-from common.store.record import Record
+from common.store.record import Record, why_refused
 from common.store.selection import Selection, types_named
 
 OpenStore = Callable[[], Store]
@@ -130,6 +131,39 @@ class TestAppending:
 
         assert [*store.get_events()] == records
         assert store.append(make_tick(4), 12) == 10
+
+    def test_records_of_many_times_come_back_with_each(self, store: Store, open_store: OpenStore) -> None:
+        """An import brings a time with every message; days and holes lie between some."""
+        days = [(0, 1), (1, 1), (1, 2), (3, 9)]
+        records = [
+            Record(number * 2_000 + place, NOW_NS + day * NS_PER_DAY + place * step, make_tick(place))
+            for number, (day, step) in enumerate(days)
+            for place in range(1, 1_201)
+        ]
+
+        assert store.append_records(records) == records[-1].id
+
+        assert [*store.get_events()] == records
+        again = store if store.format == "memory" else open_store()
+        assert [*again.get_events()] == records
+        assert again.verify().is_whole
+
+    @pytest.mark.parametrize("timestamp_ns", [2**63, -(2**63) - 1])
+    def test_time_of_more_than_63_bits_is_refused(self, store: Store, timestamp_ns: int) -> None:
+        """No file has such a number; nothing of the batch is recorded, and one can ask which it is."""
+        odd = make_tick(2, timestamp_ns=timestamp_ns)
+
+        for append in (
+            lambda: store.append_batch([make_tick(1), odd], NOW_NS),
+            lambda: store.append_batch([make_tick(1), odd]),
+            lambda: store.append_records([Record(7, NOW_NS, odd)]),
+        ):
+            with pytest.raises(InvalidValueError, match="expected 64 bits with a sign"):
+                append()
+
+        assert store.append(make_tick(1), NOW_NS) == 1
+        assert why_refused(make_tick(1)) is None
+        assert "expected 64 bits" in (why_refused(odd) or "")
 
     def test_ids_that_do_not_rise_are_refused(self, store: Store) -> None:
         """A record cannot be written into the past."""

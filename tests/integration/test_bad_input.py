@@ -37,7 +37,7 @@ FILES = {
     "no_toml.toml": "[gateway\nfeed == ]]\n",
     "empty_capture": "",
     "garbage_capture": "not a capture\n" * 100,
-    "of_other_streams": '1723161600000000000 {"stream":"btcusdt@depth@100ms","data":{}}\n',
+    "of_other_streams": '1723161600000000000 {"stream":"btcusdt@kline_1m","data":{}}\n',
     "raising.py": "raise RuntimeError('half a strategy')\n",
     "classless.py": "NAME = 'nothing else'\n",
     "impostor.py": "class Impostor:\n    pass\n",

@@ -114,6 +114,17 @@ def test_throughput_counts_every_tick_on_every_way(scratch: Path) -> None:
     assert "MISMATCH" not in text
 
 
+def test_every_tick_of_the_recorder_s_benchmark_is_in_its_log(scratch: Path) -> None:
+    """And each side has the same orders."""
+    result, text = run_bench(scratch, "recorder", *TINY_LATENCY[1:], *ONE_ROUND)
+
+    counts = {check["name"]: (check["expected"], check["actual"]) for check in result["checks"][0]}
+    assert counts["recorder: ticks in the log"] == (3_000, 3_000)
+    assert [side["count"] for side in result["sides"].values()] == [100, 100, 100]
+    assert result["recorder_cores"] > 0
+    assert "MISMATCH" not in text
+
+
 def test_orders_are_counted_at_every_hop(scratch: Path) -> None:
     """1 s at 200 signals/s, half of it warm-up: 200 signals, orders and acknowledgements."""
     result, text = run_bench(scratch, "orders", "--rate", "200", "--duration", "0.5", "--warm-up", "0.5")

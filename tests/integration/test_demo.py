@@ -95,6 +95,25 @@ def test_demo_leaves_files_that_tell_the_same(demos: dict[str, Demo]) -> None:
     assert {report["state"] for report in demos["synthetic"].reports().values()} == {"stopped"}
 
 
+def test_strategies_of_a_recorded_demo_decide_again_as_they_did(demos: dict[str, Demo]) -> None:
+    """Their tapes and the log that the recorder wrote: identical. With another parameter: different."""
+    demo = demos["synthetic"]
+    demo.finish()
+    signals = sum(demo.counter(name, "signals_emitted") for name in ("momentum", "support_resistance"))
+
+    same = run_tickpulse("replay", "--diff", "--json", "--run-dir", str(demo.directory))
+    changed = run_tickpulse(
+        *("replay", "--diff", "--strategy", "momentum", "--param", "rising_ticks=2", "--run-dir", str(demo.directory))
+    )
+
+    found = json.loads(same.stdout)
+    assert (same.returncode, found["result"], len(found["lives"])) == (0, "identical", 2), same.stdout
+    assert found["decisions"] >= signals > 0
+    assert changed.returncode == 3
+    assert "different at decision 1" in changed.stdout
+    assert "parameter rising_ticks: 5 then, 2 now" in changed.stdout
+
+
 def test_demo_tells_people_what_happened(demos: dict[str, Demo], capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the summary of the same run is a verdict, a table, and where to look closer."""
     summary = json.loads(demos["synthetic"].finish()[1])

@@ -17,7 +17,7 @@ from typing import IO
 import pytest
 from support.eventually import eventually
 from support.message_builders import make_tick
-from support.replay_builders import LOG_NS, write_frames
+from support.replay_builders import LOG_NS, write_log
 
 from common.clock import NS_PER_S
 from common.store.times import format_time_ns
@@ -37,14 +37,14 @@ class Replay:
     def __init__(self, directory: Path) -> None:
         times_ns = [LOG_NS + number * 3_600 * NS_PER_S for number in range(COUNT)]
         ticks = [make_tick(number, timestamp_ns=time_ns) for number, time_ns in enumerate(times_ns, start=1)]
-        self.log = write_frames(directory / "log", ticks)
+        self.log = write_log(directory / "log", ticks)
         self.run_dir = directory / "run"
         self.printed = directory / "printed"
         self.person, self.terminal = pty.openpty()
         self.before = termios.tcgetattr(self.terminal)
         self._output: IO[bytes] = self.printed.open("wb")
         self.process = subprocess.Popen(
-            (*COMMAND, "replay", f"small:{self.log}", "--run-dir", str(self.run_dir), "--paused", "--print"),
+            (*COMMAND, "replay", f"jsonl:{self.log}", "--run-dir", str(self.run_dir), "--paused", "--print"),
             stdin=self.terminal,
             stdout=self._output,
             stderr=self.terminal,
@@ -134,6 +134,20 @@ def test_keys_step_seek_and_end_a_replay(replay: Replay) -> None:
     replay.wait_shown(b"3 events in")
 
 
+def test_keys_are_taken_again_after_the_shell_had_the_terminal(replay: Replay) -> None:
+    """Ctrl-Z and fg: a shell sets the terminal for itself meanwhile. Keys work as before."""
+    replay.process.send_signal(signal.SIGSTOP)
+    termios.tcsetattr(replay.terminal, termios.TCSANOW, replay.before)
+    replay.process.send_signal(signal.SIGCONT)
+
+    eventually(lambda: local_flags(replay) == 0)
+    replay.type("n")
+    assert replay.wait_printed(1) == [1]
+    replay.type("q")
+    assert replay.wait() == 0
+    assert termios.tcgetattr(replay.terminal) == replay.before
+
+
 def test_interrupt_restores_the_terminal(replay: Replay) -> None:
     """Ctrl-C: exit 130."""
     replay.type("\x03")
@@ -180,7 +194,7 @@ def test_step_is_refused_while_it_runs(replay: Replay) -> None:
 def test_second_replay_in_a_run_directory_is_told_who_runs(replay: Replay) -> None:
     """Exit 78, and the first one is undisturbed."""
     second = subprocess.run(
-        (*COMMAND, "replay", f"small:{replay.log}", "--run-dir", str(replay.run_dir), "--speed", "0"),
+        (*COMMAND, "replay", f"jsonl:{replay.log}", "--run-dir", str(replay.run_dir), "--speed", "0"),
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

@@ -5,16 +5,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from support import simulation
-from support.simulation import Pipeline
+from support.backtest_builders import MessageSource
 from support.strategy_builders import BTC, ETH
+from support.synthetic_markets import make_synthetic_market
 
+from backtest import pipeline
+from backtest.plan import Plan, StrategyPlan
 from chaos.faults import SCENARIOS
 from chaos.histories import run_history
 from chaos.processes import strategy as strategy_node
 from chaos.processes.strategy import CONFIG, StrategyNode
 from common.clock import NS_PER_S
 from common.events.base import Message
+from common.instruments import InstrumentTable
 from common.log import get_log
 from common.store.memory import MemoryStore
 from strategy.config import StrategyConfig
@@ -66,7 +69,7 @@ class Session:
 
         monkeypatch.setattr(strategy_node, "Engine", Taped)
         monkeypatch.setattr("chaos.world.StrategyNode", Untouched)
-        monkeypatch.setattr(simulation, "Engine", Taped)
+        monkeypatch.setattr(pipeline, "Engine", Taped)
 
     def record(self, message: Message, now_ns: int) -> None:
         """Keep a message once, whoever takes it first."""
@@ -123,9 +126,16 @@ def test_strategies_that_come_with_tickpulse_decide_again_as_they_did(
 ) -> None:
     """Rules, indicators and their own memory included, over the whole simulated pipeline."""
     session = Session(tmp_path, None, monkeypatch)
-    pipeline = Pipeline([BTC, ETH], {"momentum": Momentum, "levels": SupportResistance}, seed=7)
+    plan = Plan(
+        instruments=InstrumentTable([BTC, ETH]),
+        strategies={
+            "momentum": StrategyPlan(strategy_type=Momentum, parameters=Momentum.Parameters()),
+            "levels": StrategyPlan(strategy_type=SupportResistance, parameters=SupportResistance.Parameters()),
+        },
+    )
+    market = make_synthetic_market([BTC, ETH], seed=7, duration_ns=3 * NS_PER_S)
 
-    pipeline.run(3 * NS_PER_S)
+    pipeline.Pipeline(plan, MessageSource(market)).run()
 
     diffs = session.diff()
     assert first_differences(diffs) == []

@@ -7,10 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from support.replay_process import SMALL
-
 from common.instruments import Instrument
-from common.store import address
 from gateway.config import RecordedConfig, StoreFeedConfig, SyntheticConfig
 from gateway.feeds.base import Feed, Update
 from gateway.feeds.recorded import RecordedFeed
@@ -54,9 +51,8 @@ def make_recorded_feed(path: Path, *, speed: float = 1.0) -> RecordedFeed:
 
 
 def make_store_feed(path: Path, **changes: Any) -> StoreFeed:
-    """Make a feed of a log of the format `small` that is not started."""
-    address.FORMATS = {**address.FORMATS, **SMALL}
-    return StoreFeed(StoreFeedConfig(**{"address": f"small:{path}", **changes}))
+    """Make a feed of a log that is not started."""
+    return StoreFeed(StoreFeedConfig(**{"address": f"jsonl:{path}", **changes}))
 
 
 def make_line(stream: str, payload: object, local_ns: int = CAPTURED_NS) -> bytes:

@@ -1,4 +1,4 @@
-"""`tickpulse` with the format `small` beside the others, as a process; a terminal on its stdin becomes its own.
+"""`tickpulse` as a process whose terminal on stdin becomes its own, as in a shell.
 
 Run as `python -m support.replay_process COMMAND ...` with this folder's parent on the path.
 """
@@ -9,16 +9,12 @@ import sys
 import termios
 
 from common.cli import main
-from common.store import address
-
-SMALL = {"small": ("support.replay_builders", None)}
 
 
 def run() -> None:
-    """Take the terminal, add the format, be tickpulse."""
+    """Take the terminal, be tickpulse."""
     if os.isatty(0):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    address.FORMATS = {**address.FORMATS, **SMALL}
     main(args=sys.argv[1:], prog_name="tickpulse")
 
 

@@ -21,6 +21,9 @@ def make_key_ring(folder: Path) -> Path:
 OPENERS: Mapping[str, Callable[[Path], Store]] = {
     "memory": lambda _: MemoryStore(),
     "jsonl": lambda folder: open_store(f"jsonl:{folder / 'log'}", is_writer=True),
+    "jsonl-sealed": lambda folder: open_store(
+        f"jsonl:{folder / 'log'}", StoreConfig(key_ring=str(make_key_ring(folder))), is_writer=True
+    ),
     "parquet": lambda folder: open_store(f"parquet:{folder / 'log'}", is_writer=True),
     "parquet-sealed": lambda folder: open_store(
         f"parquet:{folder / 'log'}", StoreConfig(key_ring=str(make_key_ring(folder))), is_writer=True

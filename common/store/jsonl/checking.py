@@ -7,16 +7,24 @@ from typing import NamedTuple
 
 from common.events.base import Message
 from common.events.system import LogHole, LogPruned
-from common.store.anchors import Anchor, open_anchors
+from common.store.anchors import conclude, examine_anchors
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, Damage, StoreConfigError, StoreDamagedError, Verification
+from common.store.contract import CannotVerifyError, StoreConfigError, StoreDamagedError, Verification
 from common.store.jsonl.index import fits, read_blocks, read_summary, summarise
 from common.store.jsonl.lines import Header, Parts, recorded_ns_of, split_line
-from common.store.jsonl.quarantine import Note, move_segment, notes_in
 from common.store.jsonl.reading import Reader
-from common.store.jsonl.segments import numbers_in, open_view, read_header, segment_path, sidecar_of, types_in
+from common.store.jsonl.segments import (
+    numbers_in,
+    open_view,
+    quarantine_of,
+    read_header,
+    segment_path,
+    sidecar_of,
+    types_in,
+)
 from common.store.jsonl.writer import Writer
+from common.store.quarantine import Note, keep, notes_in
 from common.store.retention import markers_of
 from common.store.walk import Walk
 
@@ -36,9 +44,8 @@ class Check:
     def __init__(self, reader: Reader, config: StoreConfig) -> None:
         self._folder = reader.folder
         self._store_id = reader.store_id
-        self._doubt: CannotVerifyError | None = None
         # Anchors first: a writer that goes on meanwhile is then ahead of them, never behind.
-        anchors, damages = self._read_anchors(config)
+        anchors, damages, self._doubt = examine_anchors(reader.folder, config, reader.store_id)
         self.walk = Walk(reader.store_id, [(anchor.last_id, anchor.digest) for anchor in anchors], reader.markers())
         for damage in damages:
             self.walk.damage(damage.place, damage.what)
@@ -58,27 +65,8 @@ class Check:
             self.walk.notes.append(
                 f"the clock went back {len(self._clock_places)} times, first at {self._clock_places[0]}"
             )
-        self.walk.notes += map(str, notes_in(self._folder))
-        found = self.walk.finish(end)
-        if self._doubt is not None:
-            if found.is_whole:
-                raise self._doubt
-            found.notes.append(f"not everything could be checked: {self._doubt}")
-        return found
-
-    def _read_anchors(self, config: StoreConfig) -> tuple[list[Anchor], list[Damage]]:
-        try:
-            anchors = open_anchors(self._folder, config, self._store_id)
-            found, damages = anchors.examine()
-        except (CannotVerifyError, StoreConfigError) as error:
-            self._doubt = CannotVerifyError(str(error))
-            return [], []
-        if not found and not damages:
-            self._doubt = CannotVerifyError(
-                f"anchors {anchors.path}: expected to be there, were not; without them nobody can tell "
-                "whether the end of the log was cut"
-            )
-        return found, damages
+        self.walk.notes += map(str, notes_in(quarantine_of(self._folder)))
+        return conclude(self.walk.finish(end), self._doubt)
 
     def _go_over(self, number: int, before: int, *, is_last: bool) -> str:
         """Go over one segment; where it ends."""
@@ -95,17 +83,27 @@ class Check:
             expected = f"expected segment {segment_path(self._folder, before + 1).name} before this one, it is missing"
         elif header is not None and self.walk.digest is not None and header.digest != self.walk.digest.hex():
             expected = "does not follow the segment before it: its end, or this header, is not what was written"
-        number_of_lines = 1
-        for number_of_lines, line in enumerate(_lines_of(path), 1):
-            if number_of_lines > 1:
-                self._line(f"{path}:{number_of_lines}", line, expected, header, is_last=is_last)
-                expected = ""
-        if expected:
+        number_of_lines = self._go_over_lines(path, expected, header, is_last=is_last)
+        if expected and number_of_lines == 1:
             self.walk.damage(f"{path}:1", expected)
         if not self.walk.damages and header is not None and not _index_fits(path):
             what = "the index says other than the segment: a range read may miss records; remove it, it is built anew"
             self.walk.damage(str(sidecar_of(path)), what)
         return f"{path}:{number_of_lines}"
+
+    def _go_over_lines(self, path: Path, expected: str, header: Header | None, *, is_last: bool) -> int:
+        """Go over what is behind the header; how many lines there are."""
+        number = 1
+        for number, line in enumerate(_lines_of(path), 1):
+            if number == 1:
+                continue
+            parts = split_line(line[:-1]) if line.endswith(b"\n") else None
+            if expected or parts is None or not self.walk.follow(*parts):
+                self._line(f"{path}:{number}", line, expected, header, is_last=is_last)
+                expected = ""
+            if parts is not None:
+                self._watch_clock(parts, path, number)
+        return number
 
     def _line(self, place: str, line: bytes, expected: str, header: Header | None, *, is_last: bool) -> None:
         is_torn = not line.endswith(b"\n")
@@ -120,15 +118,14 @@ class Check:
         follows = self.walk.step(place, *parts, expected=expected)
         if expected and follows and header is not None and before is not None and header.digest != before.hex():
             self.walk.damage(f"{place.rpartition(':')[0]}:1", "the header is not what was written")
-        self._watch_clock(place, parts)
 
-    def _watch_clock(self, place: str, parts: Parts) -> None:
+    def _watch_clock(self, parts: Parts, path: Path, line_number: int) -> None:
         try:
             recorded_ns = recorded_ns_of(parts.content)
         except ValueError:
             return  # then the line does not follow either
         if recorded_ns < self._recorded_ns:
-            self._clock_places.append(place)
+            self._clock_places.append(f"{path}:{line_number}")
         self._recorded_ns = recorded_ns
 
 
@@ -179,7 +176,9 @@ def repair(reader: Reader, writer: Writer, config: StoreConfig, now_ns: int) -> 
             sidecar_of(path).unlink()
             done.append(f"removed {sidecar_of(path).name}, which did not fit; it is built anew")
     for path, note in notes:
-        move_segment(reader.folder, path, note)
+        keep(quarantine_of(reader.folder), path, note)
+        path.unlink()
+        sidecar_of(path).unlink(missing_ok=True)
     reader.close()
     return done
 

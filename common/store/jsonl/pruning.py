@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from common.events.system import LogHole
 from common.store.chain import first_link
@@ -12,15 +11,7 @@ from common.store.jsonl.lines import decode_head, split_line
 from common.store.jsonl.reading import Reader
 from common.store.jsonl.segments import Listed, open_view, sidecar_of, types_in, write_sidecar
 from common.store.jsonl.writer import Writer
-from common.store.retention import Cut, Part, Policy, Pruning, markers_of, plan
-
-
-class _Line(NamedTuple):
-    line: bytes
-    id: int
-    digest: bytes
-    type: str
-    is_taken: bool
+from common.store.retention import Cut, Link, Part, Policy, Pruning, describe, holes_in, markers_of, plan
 
 
 def prune(reader: Reader, writer: Writer | None, policy: Policy, now_ns: int) -> Pruning:
@@ -44,7 +35,7 @@ def prune(reader: Reader, writer: Writer | None, policy: Policy, now_ns: int) ->
     if writer is None or not counts:
         return pruning
     events = list(
-        markers_of(holes, counts, store_id=reader.store_id, cause="retention", detail=_describe(policy), now_ns=now_ns)
+        markers_of(holes, counts, store_id=reader.store_id, cause="retention", detail=describe(policy), now_ns=now_ns)
     )
     writer.write_batch(writer.last_id + 1, now_ns, events)
     writer.flush()
@@ -67,44 +58,20 @@ def _part(segment: Listed) -> Part:
 def _find_holes(
     reader: Reader, segments: list[Listed], cuts: dict[str, Cut], counts: Counter[str]
 ) -> Iterator[LogHole]:
-    """The ranges that go, with the digests around them; counts what goes.
-
-    No range reaches over the end of a segment: whatever of them a crash leaves undone, the rest explains what is done.
-    """
+    """The ranges that go, with the digests around them; counts what goes."""
     digest, last_id = first_link(reader.store_id).hex(), 0
     for position, segment in enumerate(segments):
         cut = cuts.get(segment.path.name)
         if cut is not None:
             behind = [later.summary.first_id for later in segments[position + 1 :] if later.summary.records]
             end_id = behind[0] if behind else segment.summary.last_id + 1
-            yield from _holes_in(_lines_of(segment, cut), digest, last_id, end_id, counts)
+            links = (link for _, link in _lines_of(segment, cut))
+            yield from holes_in(links, digest, last_id, end_id, counts)
         if segment.summary.records:
             digest, last_id = segment.summary.digest, segment.summary.last_id
 
 
-def _holes_in(
-    lines: Iterator[_Line], digest: str, last_id: int, end_id: int, counts: Counter[str]
-) -> Iterator[LogHole]:
-    """The ranges of one segment; before it stands the record `last_id`, behind it `end_id`."""
-    taken: _Line | None = None
-    for line in lines:
-        if line.is_taken:
-            counts[line.type] += 1
-            taken = line
-            continue
-        if taken is not None:
-            yield _hole(last_id, line.id, digest, taken)
-            taken = None
-        digest, last_id = line.digest.hex(), line.id
-    if taken is not None:
-        yield _hole(last_id, end_id, digest, taken)
-
-
-def _hole(last_id: int, next_id: int, digest: str, taken: _Line) -> LogHole:
-    return LogHole(first_id=last_id + 1, last_id=next_id - 1, digest_before=digest, digest_after=taken.digest.hex())
-
-
-def _lines_of(segment: Listed, cut: Cut) -> Iterator[_Line]:
+def _lines_of(segment: Listed, cut: Cut) -> Iterator[tuple[bytes, Link]]:
     """The records of a segment, and whether each goes."""
     with segment.path.open("rb") as file:
         file.readline()
@@ -115,7 +82,7 @@ def _lines_of(segment: Listed, cut: Cut) -> Iterator[_Line]:
                     f"{segment.path}:{number}: expected a record, was something else; `tickpulse store repair` first"
                 )
             head = decode_head(line)
-            yield _Line(line, parts.id, parts.digest, head.type, cut.takes(head.type, head.timestamp_ns))
+            yield line, Link(parts.id, parts.digest, head.type, cut.takes(head.type, head.timestamp_ns))
 
 
 def _apply(segment: Listed, cut: Cut) -> None:
@@ -128,21 +95,11 @@ def _apply(segment: Listed, cut: Cut) -> None:
     new = path.with_name(f"{path.name}.new")
     with path.open("rb") as old, new.open("wb") as file:
         file.write(old.readline())
-        for line in _lines_of(segment, cut):
-            if not line.is_taken:
-                file.write(line.line)
+        for line, link in _lines_of(segment, cut):
+            if not link.is_taken:
+                file.write(line)
         file.flush()
         os.fsync(file.fileno())
     sidecar_of(path).unlink(missing_ok=True)
     new.replace(path)
     write_sidecar(open_view(path, segment.header, is_last=False))
-
-
-def _describe(policy: Policy) -> str:
-    words = []
-    if policy.older_than_ns is not None:
-        words.append(f"older than {policy.older_than_ns / 1e9:g} s")
-    if policy.size_bytes_max is not None:
-        words.append(f"beyond {policy.size_bytes_max} bytes")
-    words += [f"{name} older than {age_ns / 1e9:g} s" for name, age_ns in sorted(policy.ages_ns.items())]
-    return ", ".join(words)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 from operator import le
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.events.registry import type_name
 from common.events.system import LogPruned
 from common.store.chain import first_link
 from common.store.contract import Stats, StoreConfigError, StoreDamagedError
-from common.store.jsonl.index import read_summary
+from common.store.jsonl.index import Block, read_summary
 from common.store.jsonl.lines import Header
 from common.store.jsonl.segments import (
     Filter,
@@ -32,6 +32,9 @@ from common.store.record import Record
 from common.store.selection import TIME_NS_MIN, Selection
 from common.store.walk import own_markers
 
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
+
 VIEWS_MAX = 16  # a segment's index is about 1 MB in memory
 _MARKER_PREFIX = f"{type_name(LogPruned)}\t"
 Key = tuple[int, int]
@@ -40,13 +43,14 @@ Key = tuple[int, int]
 class Reader:
     """The segments of a folder, seen anew with every call."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ring: "KeyRing | None" = None) -> None:
         """Look whether there is a store.
 
         Raises:
             StoreConfigError: There is none, or it is of a newer version.
         """
         self.folder = folder
+        self._ring = ring
         self._listed: dict[Path, tuple[int, int, Listed]] = {}
         self._views: OrderedDict[Path, View] = OrderedDict()
         self._faulty: dict[int, StoreDamagedError] = {}
@@ -81,7 +85,7 @@ class Reader:
                         heapq.heappush(heap, (block.first_ns, block.first_id, 1, (view, block)))
                 continue
             view, block = source
-            records, error = load(view, block, chosen, 0, self._is_explained)
+            records, error = self._load(view, block, chosen)
             # As it nearly always is, nothing waits: then sorting, a fifth of the time, can be spared.
             pending = records if not pending and _is_sorted(records) else sorted(pending + records, key=_key)
             if error is not None:
@@ -99,7 +103,7 @@ class Reader:
                 view = self.view(segment)
                 for block in view.blocks:
                     if block.last_id >= from_id or block.faults:
-                        records, error = load(view, block, None, from_id, self._is_explained)
+                        records, error = self._load(view, block, None, from_id)
                         yield from records
                         if error is not None:
                             raise error
@@ -115,7 +119,7 @@ class Reader:
             for block in reversed(view.blocks):
                 if len(found) >= count:
                     return found[len(found) - count :]
-                records, error = load(view, block, None, 0, self._is_explained)
+                records, error = self._load(view, block)
                 if error is not None:
                     raise error
                 found = records + found
@@ -165,7 +169,7 @@ class Reader:
             view = self.view(segment)
             for block in view.blocks:
                 if any(topic.startswith(_MARKER_PREFIX) for topic in block.topics):
-                    records, _ = load(view, block, chosen, 0, lambda _: True)
+                    records, _ = load(view, block, chosen, 0, lambda _: True, None)
                     found += [
                         (record.id, record.message) for record in records if isinstance(record.message, LogPruned)
                     ]
@@ -175,6 +179,11 @@ class Reader:
         """Give the files back; those that an unfinished reading still needs go with it."""
         self._views.clear()
         self._listed.clear()
+
+    def _load(
+        self, view: View, block: Block, chosen: Filter | None = None, from_id: int = 0
+    ) -> tuple[list[Record], StoreDamagedError | None]:
+        return load(view, block, chosen, from_id, self._is_explained, self._ring)
 
     def _find_store_id(self) -> str:
         numbers = numbers_in(self.folder)

@@ -3,14 +3,19 @@
 import os
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from common.errors import InvalidValueError
+from common.events.registry import RETIRED_TYPES_BY_NAME
 from common.run_directory import replace_file
 from common.store.contract import StoreConfigError, StoreDamagedError
+from common.store.json_messages import decode_messages
 from common.store.jsonl.index import (
     BLOCK_RECORDS,
     Block,
@@ -23,17 +28,13 @@ from common.store.jsonl.index import (
     summarise,
     write_line,
 )
-from common.store.jsonl.lines import (
-    FORMAT,
-    RETIRED_NAMES,
-    Header,
-    decode_messages,
-    decode_places,
-    encode_header,
-    split_line,
-)
+from common.store.jsonl.lines import FORMAT, Header, decode_places, encode_header, split_line
+from common.store.jsonl.sealing import unseal_lines
 from common.store.record import Record
 from common.store.selection import Selection, names_of
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 HEADER_BYTES_MAX = 4096
 _SCANNED_BLOCKS_MAX = 4  # more than that is read from the sidecar sooner than scanned
@@ -67,6 +68,11 @@ def segment_path(folder: Path, number: int) -> Path:
 def sidecar_of(path: Path) -> Path:
     """The index of a segment."""
     return path.with_suffix(".index")
+
+
+def quarantine_of(folder: Path) -> Path:
+    """Where what is damaged is kept."""
+    return folder / "quarantine"
 
 
 def numbers_in(folder: Path) -> list[int]:
@@ -183,17 +189,10 @@ class Filter:
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
         # A retired version may be read as a type that is asked for.
-        self._names = names_of(selection) | RETIRED_NAMES if selection.types else frozenset()
-        quoted = {key: b'"%b":%b' % (key.encode(), msgspec.json.encode(value)) for key, value in self._words()}
-        self._needles = list(quoted.values())
-        self._types = [b'"type":"%b"' % name.encode() for name in self._names]
-        self.is_all = not self._names and not self._needles
-
-    def _words(self) -> Iterator[tuple[str, str]]:
-        if self.selection.symbol is not None:
-            yield "symbol", self.selection.symbol
-        if self.selection.exchange is not None:
-            yield "exchange", self.selection.exchange
+        self._names = names_of(selection) | RETIRED_TYPES_BY_NAME.keys() if selection.types else frozenset()
+        self._symbol = b'"symbol":' + msgspec.json.encode(selection.symbol)
+        self._exchange = b'"exchange":' + msgspec.json.encode(selection.exchange)
+        self.is_all = not self._names and selection.symbol is None and selection.exchange is None
 
     def overlaps(self, part: Block | Summary) -> bool:
         """Tell whether a part may hold something that is asked for."""
@@ -201,13 +200,20 @@ class Filter:
             return False
         return self.is_all or any(map(self._is_topic, part.topics))
 
-    def choose(self, lines: list[bytes]) -> list[bytes]:
-        """Lines that may be asked for: far cheaper than to decode those that are not."""
-        for needle in self._needles:
-            lines = [line for line in lines if needle in line]
-        if self._types:
-            lines = [line for line in lines if any(name in line for name in self._types)]
-        return lines
+    def needles(self, topics: Iterable[str]) -> list[bytes]:
+        """What the lines that may be asked for have in common, of a part with these topics; nothing where all may be.
+
+        The rest is sorted out when they are decoded: one look at the text is far cheaper than that, but so are few.
+        """
+        parts = [topic.split("\t") for topic in topics]
+        if self.selection.symbol is not None:
+            return [self._symbol] if any(part[2] != self.selection.symbol for part in parts) else []
+        if self._names:
+            found = {part[0] for part in parts}
+            return [b'"type":"%b"' % name.encode() for name in found & self._names] if found - self._names else []
+        if self.selection.exchange is not None:
+            return [self._exchange] if any(part[1] != self.selection.exchange for part in parts) else []
+        return []
 
     def matches(self, record: Record) -> bool:
         """Tell whether a record is asked for."""
@@ -223,31 +229,43 @@ class Filter:
         )
 
 
+_ID, _RECORDED_NS = attrgetter("id"), attrgetter("recorded_ns")
 IsExplained = Callable[[int], bool]
 
 
 def load(
-    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained
+    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained, ring: "KeyRing | None"
 ) -> tuple[list[Record], StoreDamagedError | None]:
     """The records of a block from an id on, and why they end before its end, if they do."""
     data = os.pread(view.descriptor, block.length, block.offset)
     if block.faults or zlib.crc32(data) != block.crc:
-        return _load_carefully(view, block, chosen, from_id, is_explained)
+        return _load_carefully(view, block, chosen, from_id, is_explained, ring)
     try:
-        if chosen is not None and not chosen.is_all:
-            data = b"\n".join(chosen.choose(data.split(b"\n")))
+        if chosen is not None and (needles := chosen.needles(block.topics)):
+            data = b"\n".join(_lines_with(data, needles))
+        data = unseal_lines(data, ring, view.header.store_id)
         messages = decode_messages(data)
         places = decode_places(data)
-    except msgspec.DecodeError:
-        return _load_carefully(view, block, chosen, from_id, is_explained)
-    # A quarter less than to call `Record` for each.
-    make = tuple.__new__
-    records = [
-        make(Record, (place.id, place.recorded_ns, message)) for place, message in zip(places, messages, strict=True)
-    ]
+    except (msgspec.DecodeError, InvalidValueError, StoreDamagedError):
+        return _load_carefully(view, block, chosen, from_id, is_explained, ring)
+    # Half of what it takes to call `Record` for each.
+    fields = zip(map(_ID, places), map(_RECORDED_NS, places), messages, strict=True)
+    records = list(map(tuple.__new__, repeat(Record), fields))
     if block.first_id < from_id:
         records = [record for record in records if record.id >= from_id]
     return _selected(block, records, chosen), None
+
+
+def _lines_with(data: bytes, needles: list[bytes]) -> list[bytes]:
+    """The lines in which one of them occurs, in their order; the others are not even cut out."""
+    places: dict[int, int] = {}
+    for needle in needles:
+        at = data.find(needle)
+        while at >= 0:
+            end = data.index(b"\n", at)
+            places[data.rfind(b"\n", 0, at) + 1] = end
+            at = data.find(needle, end)
+    return [data[start : places[start]] for start in sorted(places)]
 
 
 def _selected(block: Block, records: list[Record], chosen: Filter | None) -> list[Record]:
@@ -260,13 +278,14 @@ def _selected(block: Block, records: list[Record], chosen: Filter | None) -> lis
 
 
 def _load_carefully(
-    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained
+    view: View, block: Block, chosen: Filter | None, from_id: int, is_explained: IsExplained, ring: "KeyRing | None"
 ) -> tuple[list[Record], StoreDamagedError | None]:
     """Line by line, up to the first that is not what was written."""
     start = Block(offset=block.offset, line=block.line, previous=block.previous, last_id=max(0, block.first_id - 1))
     faults = {}
     for part in scan(view.descriptor, start, block.end):
         faults.update({fault.line: fault for fault in part.faults})
+    needles = [] if chosen is None else chosen.needles(block.topics)
     records: list[Record] = []
     line_number = block.line - 1
     for lines in read_pieces(view.descriptor, block.offset, block.end):
@@ -277,11 +296,16 @@ def _load_carefully(
                 continue
             if fault is not None and not is_explained(fault.id):
                 return records, damaged(f"{view.path}:{line_number}", fault.what)
+            if needles and not any(needle in line for needle in needles):
+                continue
             try:
-                (message,), (place,) = decode_messages(line), decode_places(line)
+                text = unseal_lines(line, ring, view.header.store_id)
+                (message,), (place,) = decode_messages(text), decode_places(text)
             except (msgspec.DecodeError, ValueError):
                 what = "expected a message type that this version knows; a newer tickpulse may read it"
                 return records, damaged(f"{view.path}:{line_number}", what)
+            except StoreDamagedError as error:
+                return records, damaged(f"{view.path}:{line_number}", str(error))
             record = Record(place.id, place.recorded_ns, message)
             if chosen is None or chosen.matches(record):
                 records.append(record)

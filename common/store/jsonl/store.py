@@ -12,6 +12,7 @@ from common.store.jsonl.reading import Reader
 from common.store.jsonl.writer import Writer
 from common.store.record import Record
 from common.store.retention import Policy, Pruning
+from common.store.sealing import open_key_ring
 from common.store.selection import EVERYTHING, Selection
 
 
@@ -21,9 +22,10 @@ def open_store(path: Path, config: StoreConfig, is_writer: bool) -> "JsonlStore"
     Raises:
         StoreConfigError: There is none, it is of another kind or a newer version, or another process writes it.
     """
-    writer = Writer(path, config) if is_writer else None
+    ring = open_key_ring(config)
+    writer = Writer(path, config, ring) if is_writer else None
     try:
-        return JsonlStore(path, config, writer)
+        return JsonlStore(Reader(path, ring), config, writer)
     except BaseException:
         if writer is not None:
             writer.close()
@@ -35,10 +37,10 @@ class JsonlStore(Store):
 
     format = "jsonl"
 
-    def __init__(self, folder: Path, config: StoreConfig, writer: Writer | None) -> None:
+    def __init__(self, reader: Reader, config: StoreConfig, writer: Writer | None) -> None:
         self._config = config
         self._writer = writer
-        self._reader = Reader(folder)
+        self._reader = reader
 
     @property
     def last_id(self) -> int:
@@ -49,14 +51,8 @@ class JsonlStore(Store):
     def _write(self, first_id: int, recorded_ns: int, messages: Sequence[Message]) -> None:
         self._own_writer().write_batch(first_id, recorded_ns, messages)
 
-    def append_records(self, records: Sequence[Record]) -> int:
-        last_id = self.last_id
-        for record in records:
-            if record.id <= last_id:
-                raise ValueError(f"records: expected an id above {last_id}, was {record.id}")
-            last_id = record.id
+    def _write_records(self, records: Sequence[Record]) -> None:
         self._own_writer().write_records(records)
-        return self.last_id
 
     def read(self, selection: Selection = EVERYTHING) -> Iterator[Record]:
         return self._reader.read(selection)

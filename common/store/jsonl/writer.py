@@ -4,9 +4,9 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.clock import NS_PER_DAY, SystemClock
 from common.events.base import Message
@@ -14,13 +14,20 @@ from common.run_directory import Lock, replace_file
 from common.store.anchors import Anchors, open_anchors
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
-from common.store.contract import CannotVerifyError, StoreConfigError, StoreDamagedError, StoreFullError
+from common.store.contract import CannotVerifyError, StoreConfigError, StoreFullError
+from common.store.json_messages import encode_messages
 from common.store.jsonl.index import BLOCK_RECORDS, Block, next_block, summarise, topic_of, topic_text, write_line
-from common.store.jsonl.lines import FORMAT, Header, encode_header, encode_messages
-from common.store.jsonl.quarantine import keep_tail
+from common.store.jsonl.lines import FORMAT, Header, encode_header, recorded_ns_of, split_line
 from common.store.jsonl.reading import Reader
-from common.store.jsonl.segments import View, numbers_in, open_view, segment_path, sidecar_of
+from common.store.jsonl.sealing import seal_message
+from common.store.jsonl.segments import View, numbers_in, open_view, quarantine_of, segment_path, sidecar_of
+from common.store.quarantine import keep_tail
 from common.store.record import Record
+from common.store.sealing import UNSEALED_TYPES
+from common.store.writing import require_room, take_lock
+
+if TYPE_CHECKING:
+    from common.store.keyring import KeyRing
 
 _LOCK_NAME = "writer.lock"
 
@@ -37,7 +44,7 @@ class _Chunk(NamedTuple):
 class Writer:
     """The one that writes to a store."""
 
-    def __init__(self, folder: Path, config: StoreConfig) -> None:
+    def __init__(self, folder: Path, config: StoreConfig, ring: "KeyRing | None" = None) -> None:
         """Open a store, or make one.
 
         Raises:
@@ -45,6 +52,7 @@ class Writer:
         """
         self.folder = folder
         self._config = config
+        self._ring = ring
         self._now_ns = SystemClock().now_ns
         self._file = self._sidecar = -1
         self._unsynced: list[int] = []
@@ -72,8 +80,7 @@ class Writer:
             StoreFullError: There is no room; nothing of it is recorded.
         """
         self._turn_page(recorded_ns)
-        middle = b',"recorded_ns":%d,' % recorded_ns
-        self._append(range(first_id, first_id + len(messages)), repeat(middle), messages)
+        self._append(range(first_id, first_id + len(messages)), repeat(recorded_ns), messages)
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Append records whose ids rise, each with its own time.
@@ -85,7 +92,7 @@ class Writer:
             self._turn_page(part[0].recorded_ns)
             self._append(
                 [record.id for record in part],
-                (b',"recorded_ns":%d,' % record.recorded_ns for record in part),
+                (record.recorded_ns for record in part),
                 [record.message for record in part],
             )
 
@@ -121,9 +128,9 @@ class Writer:
             self.flush()
         self._give_back()
 
-    def _append(self, ids: Sequence[int], middles: Iterator[bytes], messages: Sequence[Message]) -> None:
-        self._check_room()
-        chunks = list(self._encode(ids, middles, messages))
+    def _append(self, ids: Sequence[int], times: Iterator[int], messages: Sequence[Message]) -> None:
+        require_room(self.folder, self.folder, self._config.clear_of_disk_bytes)
+        chunks = list(self._encode(ids, times, messages))
         size = self._block.end
         data = chunks[0].data if len(chunks) == 1 else b"".join([chunk.data for chunk in chunks])
         try:
@@ -135,17 +142,32 @@ class Writer:
         for chunk in chunks:
             self._enter(chunk)
 
-    def _encode(self, ids: Sequence[int], middles: Iterator[bytes], messages: Sequence[Message]) -> Iterator[_Chunk]:
+    def _encode(self, ids: Sequence[int], times: Iterator[int], messages: Sequence[Message]) -> Iterator[_Chunk]:
         digest = self.digest
         for start in range(0, len(messages), BLOCK_RECORDS):
             part = messages[start : start + BLOCK_RECORDS]
             part_ids = ids[start : start + BLOCK_RECORDS]
+            part_times = list(islice(times, len(part)))
             pieces: list[bytes] = []
-            for record_id, middle, body in zip(part_ids, middles, encode_messages(part), strict=False):
-                content = b'{"id":%d%b%b' % (record_id, middle, body[1:-1])
+            for record_id, recorded_ns, body in zip(
+                part_ids, part_times, self._bodies(part_ids, part_times, part), strict=True
+            ):
+                content = b'{"id":%d,"recorded_ns":%d,%b' % (record_id, recorded_ns, body[1:-1])
                 digest = next_link(digest, content)
                 pieces += (content, b',"digest":"', digest.hex().encode(), b'"}\n')
             yield _Chunk(b"".join(pieces), part_ids, part, digest)
+
+    def _bodies(self, ids: Sequence[int], times: Sequence[int], messages: Sequence[Message]) -> list[bytes]:
+        bodies = encode_messages(messages)
+        if self._ring is None:
+            return bodies
+        sealer, store_id = self._ring.sealer(), self.store_id
+        return [
+            body
+            if type(message) in UNSEALED_TYPES
+            else seal_message(sealer, store_id, record_id, recorded_ns, message, body)
+            for record_id, recorded_ns, message, body in zip(ids, times, messages, bodies, strict=True)
+        ]
 
     def _enter(self, chunk: _Chunk) -> None:
         """Count what was written; from here on nothing can fail but the sidecar, which can be built anew."""
@@ -190,17 +212,6 @@ class Writer:
         if self._day is None or is_new_day:
             self._day = day
 
-    def _check_room(self) -> None:
-        if not self._config.clear_of_disk_bytes:
-            return
-        status = os.fstatvfs(self._file)
-        free = status.f_bavail * status.f_frsize
-        if free < self._config.clear_of_disk_bytes:
-            raise StoreFullError(
-                f"store {self.folder}: expected {self._config.clear_of_disk_bytes} bytes to be left free, were {free}; "
-                "make room, or prune it with `tickpulse store prune`"
-            )
-
     def _full(self, error: OSError) -> StoreFullError:
         return StoreFullError(
             f"store {self.folder}: expected to write, {error.strerror}; nothing of the batch is recorded, make room"
@@ -234,8 +245,10 @@ class Writer:
                 Block(offset=size, line=2, previous=self.digest.hex(), last_id=self.last_id),
             )
             return
-        self._go_on(open_view(last.path, last.header, is_last=True))
-        self._day = _day_of_newest(reader)
+        view = open_view(last.path, last.header, is_last=True)
+        day = _day_of_newest(view)
+        self._go_on(view)
+        self._day = day
 
     def _create_store(self) -> None:
         self.store_id = secrets.token_hex(16)
@@ -249,7 +262,7 @@ class Writer:
         """Append to a segment; what a crash left behind its last whole line is kept apart."""
         self._file = os.open(view.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         end = view.blocks[-1].end if view.blocks else len(encode_header(view.header))
-        keep_tail(self.folder, view.path, self._file, end, self._now_ns())
+        keep_tail(quarantine_of(self.folder), view.path, self._file, end, self._now_ns())
         blocks = view.blocks
         if blocks and blocks[-1].records < BLOCK_RECORDS:
             block = blocks.pop()
@@ -292,11 +305,14 @@ class Writer:
         self._lock.release()
 
 
-def _day_of_newest(reader: Reader) -> int | None:
-    try:
-        return max((record.recorded_ns // NS_PER_DAY for record in reader.tail(1)), default=None)
-    except StoreDamagedError:
-        return None
+def _day_of_newest(view: View) -> int | None:
+    """Without the message, which may be sealed."""
+    for block in reversed(view.blocks):
+        lines = os.pread(view.descriptor, block.length, block.offset).splitlines()
+        parts = split_line(lines[-1]) if lines else None
+        if parts is not None:
+            return recorded_ns_of(parts.content) // NS_PER_DAY
+    return None
 
 
 def _days(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -317,17 +333,11 @@ def _lock(folder: Path, now_ns: int) -> Lock:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = Lock(folder / _LOCK_NAME)
-        is_ours = lock.acquire(now_ns)
     except OSError as error:
         raise StoreConfigError(
             f"store {folder}: expected a folder that this user can write, {error.strerror}"
         ) from error
-    if not is_ours:
-        holder = lock.holder()
-        who = "another process" if holder is None else f"pid {holder.pid}"
-        raise StoreConfigError(f"store {folder}: is written by {who}; stop it, or open it for reading")
-    return lock
+    return take_lock(folder / _LOCK_NAME, folder, now_ns)
 
 
 def _is_unborn(path: Path) -> bool:

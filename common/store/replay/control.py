@@ -10,6 +10,10 @@ from common.store.replay.player import Player
 T = TypeVar("T")
 
 
+class ReplayEndedError(InvalidValueError):
+    """There is nothing left to steer: who listens was told of the end."""
+
+
 def obey(player: Player[Any], request: ReplayControlRequested, clock_ns: int) -> None:
     """Do what is asked.
 
@@ -18,7 +22,10 @@ def obey(player: Player[Any], request: ReplayControlRequested, clock_ns: int) ->
     """
     pacer = player.pacer
     if player.is_ended and request.action is not ReplayAction.STATUS:
-        raise InvalidValueError(f"{request.action}: expected a replay that goes on, was one that has ended")
+        raise ReplayEndedError(
+            f"{request.action}: expected a replay that goes on, was one that has ended after {player.count} events; "
+            "it cannot be taken back, start it again"
+        )
     if request.action is ReplayAction.PAUSE:
         pacer.pause(clock_ns)
     elif request.action is ReplayAction.RESUME:
@@ -49,7 +56,8 @@ def answer_for(player: Player[Any], message: Message, clock_ns: int, now_ns: int
     try:
         obey(player, message, clock_ns)
     except InvalidValueError as error:
-        reason, detail = "REPLAY_REFUSED", str(error)[:500]
+        reason = "REPLAY_ENDED" if isinstance(error, ReplayEndedError) else "REPLAY_REFUSED"
+        detail = str(error)[:500]
     return ReplayControlAnswered(
         **DRAFT,
         timestamp_ns=now_ns,

@@ -40,7 +40,7 @@ class Terminal:
         self._settings: list[Any] | None = None
         with contextlib.suppress(OSError, ValueError):  # closed, or replaced by something without a descriptor
             descriptor = (stream or sys.stdin).fileno()
-            if os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp():
+            if os.isatty(descriptor) and _is_in_foreground(descriptor):
                 self._descriptor = descriptor
 
     @property
@@ -54,6 +54,11 @@ class Terminal:
             tty.setcbreak(self._descriptor)
         return self
 
+    def take_again(self) -> None:
+        """After Ctrl-Z and fg, because the shell has set the terminal for itself meanwhile."""
+        if self._settings is not None and self.is_used and _is_in_foreground(self._descriptor):
+            tty.setcbreak(self._descriptor)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -66,12 +71,18 @@ class Terminal:
         if not self.is_used or not select.select([self._descriptor], [], [], 0)[0]:
             return ""
         try:
+            if not _is_in_foreground(self._descriptor):
+                return ""  # it is typed for somebody else
             typed = os.read(self._descriptor, 1_024)
         except OSError:
             typed = b""
         if not typed:  # the terminal was closed
             self._descriptor = -1
         return typed.decode(errors="ignore")
+
+
+def _is_in_foreground(descriptor: int) -> bool:
+    return os.tcgetpgrp(descriptor) == os.getpgrp()
 
 
 class Keys:

@@ -50,6 +50,10 @@ class Pacer:
         self._newest_ns = TIME_NS_MIN
         self._waiting_ns = None
 
+    def begin_at(self, clock_ns: int) -> None:
+        """What is due now was to be due then: to read it took a while. Only before anything was handed out."""
+        self._clock_ns = max(clock_ns, self._clock_ns)
+
     def wait_for(self, event_ns: int | None) -> None:
         """The next event has this time; None when there is none."""
         self._waiting_ns = event_ns

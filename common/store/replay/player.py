@@ -51,6 +51,7 @@ class Player(Generic[T]):
         self._read = read
         self._time_of = time_of
         self._source: Iterator[T] = iter(())
+        self._is_read_out = False
         self._newest_ns = TIME_NS_MIN
         self._ahead: list[T] = []
         self._next = 0
@@ -101,6 +102,11 @@ class Player(Generic[T]):
         self.count += len(taken)
         return taken
 
+    def read_on(self) -> None:
+        """Read ahead now, while there is time, and not when the last one that was read is handed out."""
+        if not self._is_read_out and len(self._ahead) - self._next < READ_AHEAD:
+            self._read_ahead()
+
     def close(self) -> None:
         """Read no more: it has ended."""
         close = getattr(self._source, "close", None)
@@ -129,20 +135,25 @@ class Player(Generic[T]):
         return bisect_right(self._due_times, due_until_ns, self._next, self._next + left) - self._next
 
     def _read_ahead(self) -> None:
-        """Replace what was handed out by what comes next; by nothing only at the end."""
-        self._forget()
-        ahead: list[T] = []
+        """Put what comes next in the place of what was handed out; nothing is left only at the end."""
+        read: list[T] = []
         try:
-            for item in islice(self._source, READ_AHEAD):
-                ahead.append(item)  # noqa: PERF402  # what came before an error must be kept
+            read.extend(islice(self._source, READ_AHEAD))  # keeps what came before an error
         except (TickpulseError, OSError) as error:
             self.error = error
-        self._ahead = ahead
-        times = list(map(self._time_of, ahead))
-        self._times = self._due_times = times
+        self._is_read_out = len(read) < READ_AHEAD
+        times = due_times = list(map(self._time_of, read))
         if times and (times[0] < self._newest_ns or sorted(times) != times):
-            self._due_times = list(accumulate(times, max, initial=self._newest_ns))[1:]
-        self._newest_ns = self._due_times[-1] if times else self._newest_ns
+            due_times = list(accumulate(times, max, initial=self._newest_ns))[1:]
+        if due_times:
+            self._newest_ns = due_times[-1]
+        if self._next < len(self._ahead):
+            is_in_order = times is due_times and self._times is self._due_times
+            read = self._ahead[self._next :] + read
+            due_times = self._due_times[self._next :] + due_times
+            times = due_times if is_in_order else self._times[self._next :] + times
+        self._ahead, self._next = read, 0
+        self._times, self._due_times = times, due_times
 
     def _tell_next(self) -> None:
         self.pacer.wait_for(None if self.is_ended else self._due_times[self._next])

@@ -2,5 +2,5 @@
 
 schema         the table, its indexes, and how older versions become this one
 store          the writer, and what opens a file       reading   rows to records, page by page
-verification   the whole file against its chain, its anchors and itself
+checking       verify and repair                       pruning   what is old
 """

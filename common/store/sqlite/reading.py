@@ -3,7 +3,7 @@
 import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from common.errors import InvalidValueError
 from common.events.registry import RETIRED_TYPES_BY_NAME
 from common.store.contract import StoreDamagedError
-from common.store.json_messages import decode_json, decode_json_page
+from common.store.json_messages import decode_json, decode_messages
 from common.store.record import Record
 from common.store.sealing import clear_part, unseal
 from common.store.selection import TIME_NS_MAX, TIME_NS_MIN, Selection, names_of
@@ -75,21 +75,19 @@ class Reader:
         if names and not filters:
             # Each type is in order by itself, and a rare one is found without a look at the others.
             query = _BY_TIME.format(index="events_type", filters="AND type = :type")
-            rows: Iterator[Row] = heapq.merge(
-                *(self._rows(query, {**keys, "type": name}, begin) for name in names), key=itemgetter(1, 0)
-            )
+            queues = [chain.from_iterable(self._pages(query, {**keys, "type": name}, begin)) for name in names]
+            pages = _paged(heapq.merge(*queues, key=itemgetter(1, 0)))
         else:
             if names:
                 keys |= {f"type{number}": name for number, name in enumerate(names)}
                 filters += f" AND type IN ({', '.join(f':type{number}' for number in range(len(names)))})"
-            rows = self._rows(_BY_TIME.format(index="events_time", filters=filters), keys, begin)
-        for record in self._records(rows):
-            if not names or type(record.message) in selection.types:
-                yield record
+            pages = self._pages(_BY_TIME.format(index="events_time", filters=filters), keys, begin)
+        records = self._records(pages)
+        return (record for record in records if type(record.message) in selection.types) if names else records
 
     def by_id(self, from_id: int) -> Iterator[Record]:
         """As `Store.get_events`."""
-        return self._records(self._rows(_BY_ID, {"last": self._last_id_or_all()}, (TIME_NS_MIN, from_id - 1)))
+        return self._records(self._pages(_BY_ID, {"last": self._last_id_or_all()}, (TIME_NS_MIN, from_id - 1)))
 
     def _last_id_or_all(self) -> int:
         try:
@@ -97,7 +95,9 @@ class Reader:
         except StoreDamagedError:
             return TIME_NS_MAX
 
-    def _rows(self, query: str, keys: Keys, begin: tuple[int, int] = (TIME_NS_MIN, TIME_NS_MIN)) -> Iterator[Row]:
+    def _pages(
+        self, query: str, keys: Keys, begin: tuple[int, int] = (TIME_NS_MIN, TIME_NS_MIN)
+    ) -> Iterator[list[Row]]:
         """The rows of a query behind a time and an id, each `begin`; what comes before a damage too."""
         (from_ns, after), size = begin, ROWS_PER_PAGE
         while True:
@@ -115,31 +115,26 @@ class Reader:
                     ) from error
                 size = 1
                 continue
-            yield from rows
+            if rows:
+                yield rows
             if len(rows) < size:
                 return
             after, from_ns = rows[-1][:2]
 
-    def _records(self, rows: Iterator[Row]) -> Iterator[Record]:
-        fault: StoreDamagedError | None = None
-        while fault is None:
-            page: list[Row] = []
-            try:
-                page.extend(islice(rows, ROWS_PER_PAGE))  # keeps what came before an error
-            except StoreDamagedError as error:
-                fault = error
-            if page:
-                yield from self._decode(page)
-            elif fault is None:
-                return
-        raise fault
+    def _records(self, pages: Iterator[list[Row]]) -> Iterator[Record]:
+        for page in pages:
+            yield from self._decode(page)
 
     def _decode(self, page: list[Row]) -> Iterable[Record]:
         try:
-            messages = decode_json_page(self._texts(page))
+            messages = decode_messages("\n".join(self._texts(page)))
         except (InvalidValueError, StoreDamagedError, TypeError):
             return self._decode_each(page)
-        return [Record(row[0], row[2], message) for row, message in zip(page, messages, strict=True)]
+        if len(messages) != len(page):  # a row may hold several
+            return self._decode_each(page)
+        # A quarter less than to call `Record` for each.
+        make = tuple.__new__
+        return [make(Record, (row[0], row[2], message)) for row, message in zip(page, messages, strict=True)]
 
     def _decode_each(self, page: list[Row]) -> Iterator[Record]:
         for row in page:
@@ -179,6 +174,22 @@ class Reader:
             raise StoreDamagedError("expected data_json or a sealed part with its key, was neither")
         clear = clear_part(self._store_id, row_id, recorded_ns, name, timestamp, exchange, symbol)
         return unseal(self._ring, key, sealed, clear).decode()
+
+
+def _paged(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The same rows in pages; those before an error too."""
+    fault: StoreDamagedError | None = None
+    while fault is None:
+        page: list[Row] = []
+        try:
+            page.extend(islice(rows, ROWS_PER_PAGE))  # keeps what came before an error
+        except StoreDamagedError as error:
+            fault = error
+        if page:
+            yield page
+        elif fault is None:
+            return
+    raise fault
 
 
 def _is_behind(row: Row, from_ns: int, after: int, *, is_by_id: bool) -> bool:

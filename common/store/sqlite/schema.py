@@ -14,7 +14,7 @@ import msgspec
 
 from common.errors import InvalidValueError
 from common.sqlite_files import Kind, Step, statements
-from common.store.chain import first_link, next_link
+from common.store.chain import DIGEST_BYTES, first_link, next_link
 from common.store.contract import StoreConfigError
 from common.store.json_messages import decode_json
 
@@ -52,6 +52,11 @@ encode_row = msgspec.msgpack.Encoder().encode
 def next_digest(digest: bytes, row: tuple[Any, ...]) -> bytes:
     """The digest of a row, given in the order of COLUMNS: over its MessagePack array, whatever is sealed or not."""
     return next_link(digest, encode_row(row))
+
+
+def digest_of(value: Any) -> bytes:
+    """What the column `digest` holds; zeros where somebody put something else there, so that the log can go on."""
+    return value if isinstance(value, bytes) and len(value) == DIGEST_BYTES else bytes(DIGEST_BYTES)
 
 
 def read_store_id(connection: sqlite3.Connection) -> str:

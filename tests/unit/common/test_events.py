@@ -173,7 +173,8 @@ def test_type_names_are_unique() -> None:
 
 def test_every_tagged_message_is_registered() -> None:
     """A type that is not listed is dropped by every receiver; a retired one is only read."""
-    tagged = {subclass for subclass in subclasses(Message) if "." in type_name(subclass)}
+    # A private one mirrors a type for a file, and is never sent.
+    tagged = {each for each in subclasses(Message) if "." in type_name(each) and not each.__name__.startswith("_")}
 
     assert tagged == {*MESSAGE_TYPES, *RETIRED_TYPES}
 

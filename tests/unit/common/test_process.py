@@ -1,6 +1,7 @@
 """The life of a process, with a fake service inside a real one."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from common.events.system import ProcessReported, ProcessState
 from common.metrics import Latency
 from common.process import Process
 from common.sockets.factory import Sockets
-from common.sockets.transfer import take
+from common.sockets.transfer import drain, take
 from common.wire import codec
 
 SCRIPT = Path(fake_service.__file__)
@@ -219,6 +220,48 @@ def test_running_process_says_how_it_is_on_telemetry_and_in_its_status_file(tmp_
             latency = Latency()
             latency.merge(child.status().latencies["turn"])
             assert latency.value_ns_at(50) == pytest.approx(5_000_000, rel=0.001)
+
+
+def test_every_report_of_a_life_comes_to_a_recorder_that_starts_later(tmp_path: Path) -> None:
+    """From number 1 on, so that a number that is missing was lost."""
+    config = make_config(tmp_path, report_interval_ms=20)
+    with Child(tmp_path, "steady", "run.report_interval_ms=20") as child:
+        child.wait_for("turn")
+        eventually(lambda: status_after_turns(child), what="a report that nobody heard")
+        with Sockets(config.settings().sockets) as sockets:
+            recorder = sockets.bind_puller(config.endpoint("records"))
+            frames: list[bytes] = []
+            eventually(lambda: drain(recorder, frames.append, 100) and len(frames) > 5, what="reports")
+            child.send(signal.SIGTERM)
+            child.end()
+            eventually(lambda: not drain(recorder, frames.append, 100), what="the last report")
+
+    reports = [codec.decode(frame) for frame in frames]
+    assert [report.seq for report in reports] == list(range(1, len(reports) + 1))
+    assert isinstance(reports[-1], ProcessReported)
+    assert reports[-1].state is ProcessState.STOPPED
+
+
+def test_full_disk_takes_the_status_file_and_not_the_process(tmp_path: Path) -> None:
+    """It is logged once and counted, in reports that need no disk."""
+    config = make_config(tmp_path, report_interval_ms=20)
+    config.run_directory().create()
+    with Sockets(config.settings().sockets) as sockets, Child(tmp_path, "steady", "run.report_interval_ms=20") as child:
+        child.wait_for("turn")
+        eventually(lambda: status_after_turns(child), what="a status file with turns")
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        listener = sockets.bind_subscriber(config.endpoint("telemetry"), [b"process."])
+
+        def find_count() -> int:
+            report = find_ready_report(take(listener))
+            return 0 if report is None else report.counters.get("statuses_unwritten", 0)
+
+        eventually(lambda: find_count() >= 3, what="a report that counts what was refused")
+        child.send(signal.SIGTERM)
+        code, _, log = child.end()
+
+    assert code == ExitCode.OK
+    assert events_of(log).count("status_unwritten") == 1
 
 
 def test_process_that_waits_for_a_peer_is_not_ready_and_says_for_what(tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ from support.eventually import eventually
 from common.config import SocketsConfig
 from common.errors import ConfigError
 from common.sockets.factory import Socket, Sockets
-from common.sockets.transfer import Waiter, answer, drain, offer, send_waiting, take, take_answer, take_request
+from common.sockets.transfer import (
+    PatientSender,
+    Waiter,
+    answer,
+    drain,
+    offer,
+    send_waiting,
+    take,
+    take_answer,
+    take_request,
+)
 
 CONFIG = SocketsConfig(
     queue_messages_max=7,
@@ -347,3 +357,23 @@ def read_until(socket: Socket, frames: list[bytes], last: bytes) -> None:
     """Collect frames up to the last one."""
     while not frames or frames[-1] != last:
         frames.append(socket.recv())
+
+
+def test_patient_sender_keeps_the_newest_for_a_peer_that_comes_later(sockets: Sockets, endpoint: str) -> None:
+    """In order; what had no room is the oldest."""
+    sender = PatientSender(sockets.connect_pusher(endpoint), 3)
+    for number in range(5):
+        sender.send(b"early %d" % number)
+    receiver = sockets.bind_puller(endpoint)
+    received: list[bytes] = []
+
+    def have_come() -> bool:
+        sender.send(b"late")
+        drain(receiver, received.append, 100)
+        return b"late" in received
+
+    eventually(have_come, what="what waited and what came then")
+
+    early = [frame for frame in received if frame.startswith(b"early")]
+    assert received[: len(early)] == early
+    assert early == [b"early 2", b"early 3", b"early 4"][3 - len(early) :]

@@ -6,14 +6,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.feed_builders import FOREVER_NS, START_NS, drain, make_store_feed
-from support.gateway_builders import NOW_NS, Broadcast, make_quote, make_trade, ticks_of
+from support.gateway_builders import (
+    NOW_NS,
+    Broadcast,
+    make_depth_snapshot,
+    make_depth_update,
+    make_quote,
+    make_trade,
+    ticks_of,
+)
 from support.message_builders import make_ticks
-from support.replay_builders import write_frames
+from support.replay_builders import damage_record, write_log
 
 from common.clock import NS_PER_MS
 from common.errors import ConfigError
 from common.events.base import DRAFT, Message
-from common.events.market import Tick, Trade
+from common.events.market import BookDelta, BookSnapshot, Tick, Trade
 from common.events.system import ReplayAction, ReplayControlRequested
 from common.store.replay.control import obey
 from gateway.feeds.base import TickUpdate, TradeUpdate, Update
@@ -48,7 +56,7 @@ def broadcast(live: list[list[Update]], *, batch_ticks_max: int = 512) -> list[M
 
 def play(path: Path, messages: list[Message], read_max: int = 1_000, **config: Any) -> list[Message]:
     """What a gateway publishes that feeds from a log of these messages."""
-    feed = make_store_feed(write_frames(path, messages), speed=0.0, **config)
+    feed = make_store_feed(write_log(path, messages), speed=0.0, **config)
     feed.start(START_NS)
     gateway = Broadcast()
     while group := feed.read(START_NS, read_max):
@@ -67,6 +75,12 @@ def trades_of(messages: list[Message], symbol: str) -> list[tuple[Any, ...]]:
     """The same of its trades."""
     trades = [message for message in messages if isinstance(message, Trade) and message.symbol == symbol]
     return [(*msgspec.structs.astuple(trade)[7:],) for trade in trades]
+
+
+def books_of(messages: list[Message]) -> list[tuple[Any, ...]]:
+    """Everything of the books but their number and the time at which they were made."""
+    books = [message for message in messages if isinstance(message, BookSnapshot | BookDelta)]
+    return [(type(book), *msgspec.structs.astuple(book)[4:]) for book in books]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -132,16 +146,16 @@ def test_only_the_exchange_and_the_range_that_are_asked_for_are_played(tmp_path:
     ("config", "what"),
     [
         ({"address": ""}, "set gateway.store.address"),
-        ({"address": "small:/nowhere/log:x", "from_time": "soon"}, "ISO 8601"),
+        ({"address": "jsonl:/nowhere/log:x", "from_time": "soon"}, "ISO 8601"),
         ({"from_time": "2024-01-02", "to_time": "2024-01-01"}, "expected from <= to"),
-        ({"exchange": "kraken"}, "expected ticks or trades of exchange 'kraken'"),
+        ({"exchange": "kraken"}, "expected market data of exchange 'kraken'"),
         ({"from_time": "2031-01-01"}, "in the range, was none; it has"),
         ({"speed": 1e-12}, "expected 0 for as fast as possible"),
     ],
 )
 def test_feed_that_cannot_play_says_why(tmp_path: Path, config: dict[str, Any], what: str) -> None:
     """With what to change, before anything is broadcast."""
-    path = write_frames(tmp_path / "log", broadcast([[make_quote()]]))
+    path = write_log(tmp_path / "log", broadcast([[make_quote()]]))
 
     with pytest.raises(ConfigError, match=what):
         make_store_feed(path, **config).start(START_NS)
@@ -149,8 +163,8 @@ def test_feed_that_cannot_play_says_why(tmp_path: Path, config: dict[str, Any], 
 
 def test_damage_ends_the_feed_after_what_came_before(tmp_path: Path) -> None:
     """Counted, and told when it ends."""
-    path = write_frames(tmp_path / "log", broadcast([[make_quote()], [make_quote(bid=98.0)]]))
-    path.write_bytes(path.read_bytes() + (7).to_bytes(4, "big") + b"damaged")
+    path = write_log(tmp_path / "log", broadcast([[make_quote(float(bid))] for bid in (1, 2, 3)]))
+    damage_record(path, 3)
     feed = make_store_feed(path)
     feed.start(START_NS)
 
@@ -159,12 +173,42 @@ def test_damage_ends_the_feed_after_what_came_before(tmp_path: Path) -> None:
     assert len(played) == 2
     assert feed.next_due_ns() is None
     assert feed.counters()["feed_truncated"] == 1
-    assert "line 3" in str(feed.damage)
+    assert "record 3" in str(feed.damage)
+
+
+books: st.SearchStrategy[Update] = st.one_of(
+    st.builds(lambda number: make_depth_update(first_update_id=number, last_update_id=number), st.integers(1, 99)),
+    st.builds(lambda number: make_depth_snapshot(update_id=number), st.integers(1, 99)),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(live=st.lists(st.lists(st.one_of(updates, books), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_order_books_are_played_whole_and_in_order(tmp_path: Path, live: list[list[Update]]) -> None:
+    """Each snapshot and delta once, among the trades where it was; nothing else changes by it."""
+    recorded = broadcast(live)
+
+    played = play(tmp_path / "log", recorded)
+
+    assert books_of(played) == books_of(recorded)
+    assert prices_of(played, "BTC/USDT") == prices_of(recorded, "BTC/USDT")
+    assert len(trades_of(played, "BTC/USDT")) == len(trades_of(recorded, "BTC/USDT"))
+
+
+def test_book_stays_behind_the_trade_in_front_of_it(tmp_path: Path) -> None:
+    """Also where the trade waits for its tick."""
+    recorded = broadcast([[make_depth_snapshot(), make_trade(), make_depth_update(), make_quote()]])
+
+    played = play(tmp_path / "log", recorded)
+
+    kinds = [message.kind for message in recorded if message.kind != "quote"]
+    assert [message.kind for message in played if message.kind != "quote"] == kinds
+    assert kinds[:3] == ["book_snapshot", "trade", "book_delta"]
 
 
 def test_group_of_ticks_that_is_no_group_is_a_damage(tmp_path: Path) -> None:
     """Its record is named."""
-    path = write_frames(
+    path = write_log(
         tmp_path / "log", [*broadcast([[make_quote()]]), make_ticks(5, 3, timestamp_ns=NOW_NS + 9, data=b"1")]
     )
     feed = make_store_feed(path)
@@ -183,7 +227,7 @@ def tell(feed: StoreFeed, now_ns: int, action: ReplayAction, **values: Any) -> N
 def test_feed_is_paused_stepped_moved_and_sped_up_while_it_runs(tmp_path: Path) -> None:
     """A paused feed has not ended: its next update is due in a far future."""
     recorded = broadcast([[make_quote(float(number))] for number in range(1, 6)])
-    feed = make_store_feed(write_frames(tmp_path / "log", recorded))
+    feed = make_store_feed(write_log(tmp_path / "log", recorded))
     feed.start(START_NS)
     feed.read(START_NS, 10)
 
@@ -208,7 +252,7 @@ def test_feed_is_paused_stepped_moved_and_sped_up_while_it_runs(tmp_path: Path) 
 def test_lonely_trade_is_an_update_of_its_own(tmp_path: Path) -> None:
     """And is counted, because a gateway's log has none."""
     (trade, *_) = broadcast([[make_trade()]])
-    feed = make_store_feed(write_frames(tmp_path / "log", [trade]))
+    feed = make_store_feed(write_log(tmp_path / "log", [trade]))
     feed.start(START_NS)
 
     (update,) = feed.read(START_NS, 10)

@@ -91,17 +91,30 @@ def test_run_directory_that_cannot_be_made_is_told() -> None:
     assert "expected one that this user can create and write" in result.output
 
 
-def test_options_reach_the_gateway_through_the_config() -> None:
-    """Every process of the run reads the same file; a whole file is wanted where nothing is awaited."""
+@pytest.mark.parametrize(("programs", "awaited"), [(("recorder", "gateway"), 4), (("gateway",), 3), ((), 3)])
+def test_options_reach_the_gateway_through_the_config(programs: tuple[str, ...], awaited: int) -> None:
+    """Every process of the run reads the same file; a whole file is wanted where nothing is awaited.
+
+    A recorder is awaited where the supervisord config has one.
+    """
     Path("capture.gz").write_bytes(b"")
+    Path("own.conf").write_text(
+        "[supervisord]\nlogfile = %(ENV_X)s/log  ; there\n" + "".join(f"[program:{name}]\n" for name in programs)
+    )
     config = load(None, {}, ["strategy.momentum.timer_ms=5", "strategy.other.strategy=momentum"])
-    options = {"feed": "recorded", "path": Path("capture.gz"), "speed": 0.0, "rate": 500.0}
+    options = {
+        "feed": "recorded",
+        "path": Path("capture.gz"),
+        "speed": 0.0,
+        "rate": 500.0,
+        "supervisor_conf": Path("own.conf"),
+    }
 
     _apply(config, options)
 
     assert config.tree["gateway"] == {
         "feed": "recorded",
-        "wait_for_subscribers": 4,
+        "wait_for_subscribers": awaited,
         "synthetic": {"rate": 500.0},
         "recorded": {"path": str(Path("capture.gz").absolute()), "speed": 0.0},
         "on_slow_subscriber": "wait",
@@ -111,7 +124,14 @@ def test_options_reach_the_gateway_through_the_config() -> None:
 def test_store_of_the_demo_is_found_from_any_folder() -> None:
     """The gateway runs in another one."""
     config = load(None, {})
-    options = {"feed": "store", "store": "jsonl:log", "path": None, "speed": 2.0, "rate": None}
+    options = {
+        "feed": "store",
+        "store": "jsonl:log",
+        "path": None,
+        "speed": 2.0,
+        "rate": None,
+        "supervisor_conf": Path(),
+    }
 
     _apply(config, options)
 
@@ -122,7 +142,9 @@ def test_rate_of_the_config_stands_unless_the_option_is_given() -> None:
     """The demo has no rate of its own."""
     config = load(None, {}, ["gateway.synthetic.rate=7"])
 
-    _apply(config, {"feed": "synthetic", "path": None, "speed": 1.0, "rate": None})
+    _apply(
+        config, {"feed": "synthetic", "path": None, "speed": 1.0, "rate": None, "supervisor_conf": Path("none.conf")}
+    )
 
     assert config.tree["gateway"]["synthetic"] == {"rate": 7}
 

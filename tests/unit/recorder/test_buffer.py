@@ -1,7 +1,7 @@
 from support.message_builders import EPOCH, NOW_NS
 from support.recorder_builders import TOPIC, make_intake, ticks
 
-from recorder.buffer import Batch, Buffer, Dropped
+from recorder.buffer import TOGETHER_NS, Batch, Buffer, Dropped
 
 FRAME_BYTES = len(ticks(1)[0]) + 48
 KEY = ("market", TOPIC.encode(), "gateway", EPOCH)
@@ -17,14 +17,29 @@ def test_batches_leave_in_the_order_in_which_they_came() -> None:
     buffer = make_buffer(10)
 
     buffer.add(NOW_NS, [("market", ticks(1, 2)), ("events", ticks(7))], "BUFFER_FULL")
-    buffer.add(NOW_NS + 1, [("market", ticks(3))], "BUFFER_FULL")
+    buffer.add(NOW_NS + TOGETHER_NS, [("market", ticks(3))], "BUFFER_FULL")
 
     first, second = buffer.take(), buffer.take()
     assert isinstance(first, Batch)
     assert isinstance(second, Batch)
     assert first.groups == [("market", ticks(1, 2)), ("events", ticks(7))]
-    assert (second.recorded_ns, second.groups) == (NOW_NS + 1, [("market", ticks(3))])
+    assert (second.recorded_ns, second.groups) == (NOW_NS + TOGETHER_NS, [("market", ticks(3))])
     assert (buffer.take(), buffer.size_bytes, buffer.size_bytes_highest) == (None, 0, 4 * FRAME_BYTES)
+
+
+def test_what_comes_together_while_something_waits_is_written_together() -> None:
+    """However many turns it came in, so that a writer that is behind catches up."""
+    buffer = make_buffer(100)
+    for number in range(1, 11):
+        buffer.add(NOW_NS + number * TOGETHER_NS // 4, [("market", ticks(number))], "BUFFER_FULL")
+
+    taken = []
+    while isinstance(item := buffer.take(), Batch):
+        taken.append([frame for _, frames in item.groups for frame in frames])
+
+    assert [len(frames) for frames in taken] == [4, 4, 2]
+    assert [frame for frames in taken for frame in frames] == ticks(*range(1, 11))
+    assert buffer.size_bytes == 0
 
 
 def test_what_finds_no_room_is_dropped_with_its_exact_numbers_in_its_place() -> None:
@@ -44,15 +59,15 @@ def test_dropping_ends_when_half_of_it_is_written() -> None:
     """Few long gaps instead of many short ones."""
     buffer = make_buffer(4)
     for number in range(1, 6):
-        buffer.add(NOW_NS, [("market", ticks(number))], "BUFFER_FULL")
+        buffer.add(NOW_NS + number * TOGETHER_NS, [("market", ticks(number))], "BUFFER_FULL")
 
     buffer.take()
-    buffer.add(NOW_NS, [("market", ticks(6))], "BUFFER_FULL")
+    buffer.add(NOW_NS + 6 * TOGETHER_NS, [("market", ticks(6))], "BUFFER_FULL")
     buffer.take()
-    buffer.add(NOW_NS, [("market", ticks(7))], "BUFFER_FULL")
+    buffer.add(NOW_NS + 7 * TOGETHER_NS, [("market", ticks(7))], "BUFFER_FULL")
 
     items = [buffer.take() for _ in range(4)]
-    assert items[2] == Dropped(NOW_NS, {KEY: (5, 6, "BUFFER_FULL")})
+    assert items[2] == Dropped(NOW_NS + 5 * TOGETHER_NS, {KEY: (5, 6, "BUFFER_FULL")})
     assert isinstance(items[3], Batch)
     assert items[3].groups == [("market", ticks(7))]
 

@@ -14,32 +14,36 @@ from support.recorder_builders import TOPIC
 from common.config import Config
 from common.errors import ConfigError
 from common.events.base import DRAFT, Message
-from common.events.system import GapFound
+from common.events.market import Tick
+from common.events.system import GapFound, LogPruned
 from common.events.trading import OrderFilled
 from common.process import Process
 from common.sockets.factory import Sockets
 from common.sockets.transfer import drain
-from common.store.address import FORMATS
+from common.store.address import FORMATS, open_store
 from common.store.config import StoreConfig
+from common.store.contract import StoreDamagedError
+from common.store.record import Record
 from common.wire import codec
 from common.wire.publisher import Publisher
-from recorder.config import RecorderConfig
+from recorder.config import RecorderConfig, RetentionConfig
 from recorder.service import CHANNELS, RecorderService
 
 
 class Bench:
     """A recorder whose turns a test makes, and publishers on all channels."""
 
-    def __init__(self, directory: Path, **config: Any) -> None:
+    def __init__(self, directory: Path, store_config: StoreConfig | None = None, **config: Any) -> None:
         self.config = Config({"run": {"directory": str(directory)}}, "test")
         self.directory = directory
         self.section = RecorderConfig(
             **{"store": "file:store", "nice": 0, "gather_ms": 0, "flush_interval_ms": 1, "retry_ms": 1, **config}
         )
+        self.store_config = StoreConfig() if store_config is None else store_config
         self.config.run_directory().create()
         self.sockets = Sockets(self.config.settings().sockets)
         self.told: list[bytes] = []
-        self.telemetry = self.sockets.bind_subscriber(self.config.endpoint("telemetry"), [b"log_gap."])
+        self.telemetry = self.sockets.bind_subscriber(self.config.endpoint("telemetry"), [b"log_gap.", b"alarm."])
         self.publishers = {channel: self.publisher(channel) for channel in CHANNELS}
         self.service = self.start()
 
@@ -55,7 +59,7 @@ class Bench:
     def start(self) -> RecorderService:
         """Begin a life of the recorder, and wait until it hears every channel."""
         self.process = Process("recorder", "recorder", self.config)
-        self.service = RecorderService(self.process, self.section, StoreConfig())
+        self.service = RecorderService(self.process, self.section, self.store_config)
         self.service.open()
 
         def hears_all() -> bool:
@@ -92,7 +96,7 @@ class Bench:
 
     def recorded(self) -> list[Message]:
         """The log so far."""
-        with FileStore(self.directory / "store") as store:
+        with open_store(f"{self.section.store.partition(':')[0]}:{self.directory / 'store'}") as store:
             return [record.message for record in store.get_events()]
 
     def close(self) -> None:
@@ -240,3 +244,93 @@ def test_unknown_format_is_a_mistake_of_the_config(tmp_path: Path) -> None:
         service.open()
     service.close()
     process.close()
+
+
+def test_retention_removes_old_market_data_while_the_recorder_runs(make_bench: Callable[..., Bench]) -> None:
+    """The log says so itself and stays whole; orders stay; a later life stands where this one stood."""
+    config = StoreConfig(segment_bytes_max=2_000)
+    bench = make_bench(
+        store="jsonl:store", store_config=config, retention=RetentionConfig(older_than="1h", interval_s=1)
+    )
+    for number in range(1, 31):
+        bench.publishers["market"].publish(msgspec.structs.replace(draft_tick(), timestamp_ns=number))
+        bench.publishers["events"].publish(draft_filled(number))
+        bench.until(lambda number=number: bench.counter("recorded") == 2 * number, "both are written")
+
+    bench.until(lambda: bench.counter("retention_records") > 0, "old ticks are removed")
+    bench.until(lambda: bench.counter("flushed_id") == bench.counter("last_id"), "the log stands still")
+
+    log = bench.recorded()
+    removed = sum(sum(each.records_of_type.values()) for each in log if isinstance(each, LogPruned))
+    assert removed == bench.counter("retention_records")
+    assert sum(isinstance(each, OrderFilled) for each in log) == 30
+    assert sum(isinstance(each, Tick) for each in log) == 30 - removed
+    bench.kill()
+    with open_store(f"jsonl:{bench.directory / 'store'}") as store:
+        assert store.verify().is_whole
+    bench.start()
+    assert bench.counter("records_folded") == 0
+
+
+def test_damaged_log_is_repaired_at_the_start_and_goes_on(make_bench: Callable[..., Bench]) -> None:
+    """What is damaged lies in quarantine, the people on call hear of it, and recording goes on."""
+    bench = make_bench(store="jsonl:store", store_config=StoreConfig(segment_bytes_max=2_000))
+    for number in range(1, 31):
+        bench.publishers["market"].publish(draft_tick())
+        bench.until(lambda number=number: bench.counter("recorded") == number, "it is written")
+    bench.kill()
+    segment = min((bench.directory / "store").glob("*.jsonl"))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    segment.with_suffix(".index").unlink(missing_ok=True)
+    (bench.directory / "state" / "recorder.standing").unlink()
+
+    bench.start()
+    bench.publishers["market"].publish(draft_tick())
+    bench.until(lambda: bench.counter("log_tick") > 0 and bench.counter("recorded") > 0, "the next tick is written")
+    bench.until(lambda: any(b"LOG_DAMAGED" in frame for frame in bench.told), "the alarm is told")
+
+    assert bench.counter("log_repairs") == bench.counter("alarms") == 1
+    assert list((bench.directory / "store" / "quarantine").iterdir())
+    assert [message.seq for message in bench.recorded() if message.source == "market_source"][-1] == 31
+    with open_store(f"jsonl:{bench.directory / 'store'}") as store:
+        assert store.verify().is_whole
+
+
+def test_damaged_log_of_a_format_without_repair_stops_the_recorder_alone(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With exit 78: it would be damaged after a restart, too."""
+    bench = make_bench()
+    bench.kill()
+
+    def get_events(*_: object) -> Iterator[Record]:
+        raise StoreDamagedError("record 1: expected it as it was written, was something else")
+
+    monkeypatch.setattr(FileStore, "get_events", get_events)
+    process = Process("recorder", "recorder", bench.config)
+    service = RecorderService(process, bench.section, StoreConfig())
+    with pytest.raises(ConfigError, match="the format file cannot be repaired"):
+        service.open()
+    service.close()
+    process.close()
+
+
+def test_disk_is_left_as_free_as_it_is_told_to(make_bench: Callable[..., Bench]) -> None:
+    """What would go beyond waits as on a full disk, and nobody else is disturbed."""
+    bench = make_bench(store="jsonl:store", store_config=StoreConfig(clear_of_disk_bytes=1 << 60))
+    bench.publishers["market"].publish(draft_tick())
+
+    bench.until(lambda: bench.counter("disk_refusals") > 1, "it is refused, and tried again")
+
+    assert (bench.counter("last_id"), bench.counter("buffer_bytes_highest") > 0) == (0, True)
+
+
+def test_retention_that_cannot_be_done_is_an_alarm_and_no_end(make_bench: Callable[..., Bench]) -> None:
+    """As with a format that has none: recording goes on."""
+    bench = make_bench(retention=RetentionConfig(older_than="1h"))
+    bench.publishers["market"].publish(draft_tick())
+
+    bench.until(lambda: bench.counter("log_tick") == bench.counter("retention_refused") == 1, "both have happened")
+    bench.until(lambda: any(b"LOG_NOT_PRUNED" in frame for frame in bench.told), "the alarm is told")

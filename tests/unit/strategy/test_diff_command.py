@@ -1,4 +1,4 @@
-"""`tickpulse diff`: what it prints, and what it ends with."""
+"""`tickpulse replay --diff`: what it prints, and what it ends with."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from support.message_builders import make_tick
 from support.tape_builders import TapedStage, trade_a_while
 
 from common.errors import ExitCode
+from common.replay_command import replay
 from common.store.memory import MemoryStore
 from strategy.tape import command
 
@@ -34,8 +35,8 @@ def invoke(tmp_path: Path, stage: TapedStage, monkeypatch: pytest.MonkeyPatch) -
     for name in list(os.environ):
         if name.startswith("TICKPULSE_"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(command, "open_store", lambda _: stage.log)
-    return lambda *arguments: CliRunner().invoke(command.diff, ["sqlite:events", *arguments])
+    monkeypatch.setattr(command, "open_store", lambda *_: stage.log)
+    return lambda *arguments: CliRunner().invoke(replay, ["sqlite:events", "--diff", *arguments])
 
 
 def test_unchanged_strategy_is_identical(invoke: Invoke, stage: TapedStage) -> None:
@@ -44,11 +45,12 @@ def test_unchanged_strategy_is_identical(invoke: Invoke, stage: TapedStage) -> N
     by_path = invoke("--tape", str(stage.path))
 
     assert (by_name.exit_code, by_name.output) == (ExitCode.OK, by_path.output)
-    first, second = by_name.output.splitlines()
+    first, second, *notes = by_name.output.splitlines()
     count = int(first.removeprefix("mine, epoch 7: identical, ").split()[0])
     assert count > 5
     assert first.endswith(f"{count} of {count} decisions, byte for byte")
     assert second.startswith("  2023-11-14 22:13:20.000000 to 2023-11-14 22:13:20.210000 UTC, ")
+    assert notes == ["  code: that of then", "  parameters: those of then"]
 
 
 def test_first_difference_is_shown_with_its_inputs(invoke: Invoke) -> None:
@@ -70,26 +72,92 @@ def test_json_has_all_of_it(invoke: Invoke) -> None:
     result = invoke("--strategy", "mine", "--param", "ticks=5", "--json")
 
     found = json.loads(result.output)
-    assert (result.exit_code, found["result"], found["parameters_changed"]) == (3, "different", {"ticks": [3, 5]})
-    assert found["comparison"]["difference"]["inputs"][-1]["message"]["type"] == "Market.Tick.Received.v1"
+    (life,) = found["lives"]
+    assert (result.exit_code, found["result"], life["result"]) == (3, "different", "different")
+    assert (life["parameters_changed"], life["is_code_changed"]) == ({"ticks": [3, 5]}, False)
+    assert life["comparison"]["difference"]["inputs"][-1]["message"]["type"] == "Market.Tick.Received.v1"
 
 
-def test_newest_tape_is_taken_unless_another_is_named(invoke: Invoke, stage: TapedStage) -> None:
-    """By the number of its life, not by its name as text."""
+def add_life(stage: TapedStage, *, is_recorded: bool = True) -> None:
+    """One more life of the strategy, on the tape of epoch 12; its market is in the log if it was recorded."""
     newer = TapedStage(stage.path.parent.parent, epoch=12)
-    trade_a_while(newer, 3)
+    trade_a_while(newer, first_seq=1_001)
     newer.file.close()
-    stage.log.append_batch([record.message for record in newer.log.get_events()])
+    if is_recorded:
+        stage.log.append_batch([record.message for record in newer.log.get_events()])
 
-    assert invoke("--strategy", "mine").output.startswith("mine, epoch 12: identical")
-    assert invoke("--strategy", "mine", "--epoch", "7").output.startswith("mine, epoch 7: identical")
+
+def test_all_lives_are_compared_in_order_unless_one_is_named(invoke: Invoke, stage: TapedStage) -> None:
+    """By the number of the life, not by its name as text; with the sum of both at the end."""
+    add_life(stage)
+
+    both, one = invoke("--strategy", "mine"), invoke("--strategy", "mine", "--epoch", "7")
+
+    heads = [line for line in both.output.splitlines() if not line.startswith(" ")]
+    assert (both.exit_code, one.exit_code) == (ExitCode.OK, ExitCode.OK)
+    assert [head.partition(":")[0] for head in heads] == ["mine, epoch 7", "mine, epoch 12", "identical"]
+    assert heads[2].startswith("identical: 2 lives, 2 identical; ")
+    assert one.output.splitlines() == both.output.splitlines()[:4]
+    assert invoke().output == both.output
+
+
+def test_first_different_life_is_explained_and_the_others_are_named(invoke: Invoke, stage: TapedStage) -> None:
+    """One difference at a time is enough to read."""
+    add_life(stage)
+
+    result = invoke("--strategy", "mine", "--param", "quantity=1.25")
+
+    lines = result.output.splitlines()
+    assert result.exit_code == ExitCode.CHECKS_FAILED
+    assert lines.count("made in:") == 1
+    assert "mine, epoch 12: different at decision 1; the 0 before it are identical" in lines
+    assert lines[-1] == "different: 2 lives, 2 different; 0 decisions are identical"
+
+
+def test_life_that_was_not_recorded_does_not_hide_the_others(invoke: Invoke, stage: TapedStage) -> None:
+    """Exit 2: the whole cannot be told, but what can be told is."""
+    add_life(stage, is_recorded=False)
+
+    result = invoke("--json")
+
+    found = json.loads(result.output)
+    assert (result.exit_code, found["result"]) == (ExitCode.USAGE, "unknown")
+    assert [life["result"] for life in found["lives"]] == ["identical", "unknown"]
+    assert "was not there" in found["lives"][1]["why"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--diff", "--speed", "2"], "--speed does not go with --diff"),
+        (["--diff", "--from", "2024-01-01"], "--from does not go with --diff"),
+        (["--param", "a=1"], "--param goes only with --diff"),
+        (["--strategy", "mine"], "--strategy goes only with --diff"),
+    ],
+)
+def test_option_that_would_not_count_is_refused(arguments: list[str], expected: str) -> None:
+    """Exit 2."""
+    result = CliRunner().invoke(replay, ["sqlite:events", *arguments])
+
+    assert result.exit_code == ExitCode.USAGE
+    assert expected in result.output
+
+
+def test_change_for_one_of_several_strategies_names_it(invoke: Invoke, stage: TapedStage) -> None:
+    """A parameter belongs to one strategy."""
+    other = stage.path.with_name("other-9.tape")
+    other.write_bytes(stage.path.read_bytes())
+
+    result = invoke("--param", "quantity=2")
+
+    assert result.exit_code == ExitCode.BAD_CONFIG
+    assert "expected --strategy with it, one of mine, other" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "expected"),
     [
-        ([], ExitCode.USAGE, "expected either --strategy or --tape"),
-        (["--strategy", "mine", "--tape", "x"], ExitCode.USAGE, "expected either --strategy or --tape"),
+        (["--strategy", "mine", "--tape", "x"], ExitCode.USAGE, "expected neither --strategy nor --epoch with it"),
         (["--strategy", "other"], ExitCode.USAGE, "tapes of other: expected one in "),
         (["--strategy", "mine", "--epoch", "8"], ExitCode.USAGE, "expected epoch 8 in "),
         (["--tape", "nowhere.tape"], ExitCode.USAGE, "tape nowhere.tape: expected a readable file, No such file"),
@@ -110,7 +178,7 @@ def test_what_is_wrong_is_said(invoke: Invoke, arguments: list[str], exit_code: 
 
 def test_log_that_misses_a_message_cannot_tell(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not identical, not different."""
-    monkeypatch.setattr(command, "open_store", lambda _: MemoryStore())
+    monkeypatch.setattr(command, "open_store", lambda *_: MemoryStore())
 
     result = invoke("--strategy", "mine")
 

@@ -194,7 +194,7 @@ def test_strategy_without_parameters_takes_none() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"ticks": 3, "shares": 1}, "Object contains unknown field shares"),
+        ({"ticks": 3, "shares": 1}, "Object contains unknown field shares; did you mean share?"),
         ({}, "Object missing required field ticks"),
         ({"ticks": "3"}, "Expected int, got str: ticks"),
         ({"ticks": 2.5}, "Expected int, got float: ticks"),

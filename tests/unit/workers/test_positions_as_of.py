@@ -7,23 +7,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from support.message_builders import make_tick
-from support.replay_builders import LOG_NS, write_frames
-from support.replay_process import SMALL
+from support.replay_builders import LOG_NS, write_log
 
 from common.cli import main
 from common.clock import NS_PER_S
 from common.events.base import Message
 from common.events.trading import PositionClosed, PositionEvent, PositionModified, PositionOpened
-from common.store import address
 from common.store.memory import MemoryStore
 from common.store.projection import Snapshots, rebuild
 from common.store.times import format_time_ns
 from workers.positions_as_of import HeldPositions
-
-
-@pytest.fixture(autouse=True)
-def _small_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "FORMATS", {**address.FORMATS, **SMALL})
 
 
 def make_event(kind: type[PositionEvent], after_s: int, quantity: str, **changes: Any) -> PositionEvent:
@@ -58,7 +51,7 @@ EVENTS: list[Message] = [
 def positions_at(path: Path, after_s: int, *arguments: str) -> Result:
     """`tickpulse positions --as-of TIME --store ADDRESS`."""
     moment = format_time_ns(LOG_NS + after_s * NS_PER_S)
-    return CliRunner().invoke(main, ["positions", "--as-of", moment, "--store", f"small:{path}", *arguments])
+    return CliRunner().invoke(main, ["positions", "--as-of", moment, "--store", f"jsonl:{path}", *arguments])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +67,7 @@ def positions_at(path: Path, after_s: int, *arguments: str) -> Result:
 )
 def test_positions_are_those_of_that_time(tmp_path: Path, after_s: int, held: dict[str, str], last_id: int) -> None:
     """Asked twice: from the log, then from the snapshot that the first answer left."""
-    path = write_frames(tmp_path / "log", EVENTS)
+    path = write_log(tmp_path / "log", EVENTS)
 
     for _ in range(2):
         result = positions_at(path, after_s, "--json")
@@ -85,7 +78,7 @@ def test_positions_are_those_of_that_time(tmp_path: Path, after_s: int, held: di
 
 def test_positions_for_people_say_which_record_they_stand_at(tmp_path: Path) -> None:
     """Flat ones only where asked for."""
-    path = write_frames(tmp_path / "log", EVENTS)
+    path = write_log(tmp_path / "log", EVENTS)
 
     some = positions_at(path, 9)
     every = positions_at(path, 9, "--all", "--symbol", "BTC/USDT")
@@ -101,8 +94,8 @@ def test_positions_for_people_say_which_record_they_stand_at(tmp_path: Path) -> 
     ("arguments", "code", "what"),
     [
         (["--as-of", "2024-01-01"], 2, "--as-of TIME and --store ADDRESS together"),
-        (["--store", "small:log"], 2, "--as-of TIME and --store ADDRESS together"),
-        (["--as-of", "noon", "--store", "small:log"], 2, "ISO 8601"),
+        (["--store", "jsonl:log"], 2, "--as-of TIME and --store ADDRESS together"),
+        (["--as-of", "noon", "--store", "jsonl:log"], 2, "ISO 8601"),
         (["--as-of", "2024-01-01", "--store", "nowhere/at/all"], 78, "expected one of"),
     ],
 )

@@ -2,10 +2,11 @@ import math
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
+from unittest import mock
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.replay_builders import CLOCK_NS, LOG_NS, DamagedStore, make_player, make_store, play
 
@@ -13,6 +14,8 @@ from common.errors import InvalidValueError
 from common.events.base import Message
 from common.events.market import Tick
 from common.store.contract import StoreDamagedError
+from common.store.memory import MemoryStore
+from common.store.record import Record
 from common.store.replay.pacer import Pacer
 from common.store.replay.player import READ_AHEAD, Player
 from common.store.replay.transforms import TransformError
@@ -216,3 +219,39 @@ def test_memory_stays_that_of_what_is_read_ahead() -> None:
 
     assert played == count
     assert peak_bytes < 2_000_000 < count * 100
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    times_ns=st.lists(st.integers(0, 50), max_size=60),
+    reads=st.lists(st.booleans(), min_size=60, max_size=60),
+    speed=st.sampled_from([0.0, 1.0, 7.0]),
+)
+def test_reading_on_early_changes_nothing(times_ns: list[int], reads: list[bool], speed: float) -> None:
+    """Wherever there is time for it: the same events at the same times, also where the clock of the log goes back."""
+    with mock.patch("common.store.replay.player.READ_AHEAD", 7):
+        plain, eager = (make_player([], speed, store=Backwards(times_ns)) for _ in range(2))
+        expected, played = play(plain), []
+        clock_ns = CLOCK_NS
+        for is_reading in [*reads, True]:
+            if is_reading:
+                eager.read_on()
+            due_ns = eager.pacer.due_ns()
+            if due_ns is None:
+                break
+            clock_ns = max(clock_ns, due_ns)
+            played += [(clock_ns - CLOCK_NS, getattr(tick, "bid", 0.0)) for tick in eager.take(clock_ns, 1)]
+
+    assert played == expected
+    assert (eager.count, eager.clock_went_back) == (plain.count, plain.clock_went_back)
+
+
+class Backwards(MemoryStore):
+    """A store that is read in the order in which it was written."""
+
+    def __init__(self, times_ns: list[int]) -> None:
+        super().__init__()
+        make_store(times_ns, self)
+
+    def read(self, selection: Selection = EVERYTHING) -> Iterator[Record]:
+        return self.get_events()

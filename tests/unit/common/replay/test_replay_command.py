@@ -6,22 +6,19 @@ import pytest
 from click.testing import CliRunner, Result
 from support.message_builders import make_tick
 from support.message_samples import sample_message
-from support.replay_builders import LOG_NS, write_frames
-from support.replay_process import SMALL
+from support.replay_builders import LOG_NS, damage_record, write_log
 
 from common.cli import main
 from common.clock import NS_PER_S
 from common.events.market import Trade
 from common.events.system import ReplayControlRequested
-from common.store import address
 from common.store.times import format_time_ns
 
 TICKS = [make_tick(number, timestamp_ns=LOG_NS + number * NS_PER_S, bid=float(number)) for number in range(1, 6)]
 
 
 @pytest.fixture(autouse=True)
-def _small_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(address, "FORMATS", {**address.FORMATS, **SMALL})
+def _working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -29,7 +26,7 @@ def _small_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def log(tmp_path: Path) -> str:
     """Five ticks, a second apart, a trade and a command."""
     others = [sample_message(Trade), sample_message(ReplayControlRequested)]
-    return f"small:{write_frames(tmp_path / 'log', [*TICKS, *others])}"
+    return f"jsonl:{write_log(tmp_path / 'log', [*TICKS, *others])}"
 
 
 def run(*arguments: str) -> Result:
@@ -100,7 +97,7 @@ def test_range_with_nothing_in_it_says_what_the_store_has(log: str, arguments: t
 
 def test_empty_store_says_so(tmp_path: Path) -> None:
     """Exit 3."""
-    result = replay(f"small:{write_frames(tmp_path / 'empty', [])}")
+    result = replay(f"jsonl:{write_log(tmp_path / 'empty', [])}")
 
     assert result.exit_code == 3
     assert "the store is empty" in result.stderr
@@ -137,14 +134,14 @@ def test_unknown_store_is_bad_config(tmp_path: Path) -> None:
 
 def test_damaged_part_ends_it_after_what_came_before(tmp_path: Path) -> None:
     """Exit 1, with the place."""
-    path = write_frames(tmp_path / "log", TICKS)
-    path.write_bytes(path.read_bytes() + (7).to_bytes(4, "big") + b"damaged")
+    path = write_log(tmp_path / "log", [*TICKS, make_tick(6, timestamp_ns=LOG_NS + 6 * NS_PER_S)])
+    damage_record(path, 6)
 
-    result = replay(f"small:{path}", "--print")
+    result = replay(f"jsonl:{path}", "--print")
 
     assert result.exit_code == 1
     assert [line["bid"] for line in lines_of(result)] == [1, 2, 3, 4, 5]
-    assert "line 6: expected a record" in result.stderr
+    assert "record 6" in result.stderr
 
 
 HANDLERS = """

@@ -11,7 +11,8 @@ from support.replay_builders import CLOCK_NS, LOG_NS, SleepingClock, make_store
 from common.events.base import DRAFT, Event, Message
 from common.events.registry import MESSAGE_TYPES
 from common.events.system import ReplayAction, ReplayControlRequested
-from common.replay_session import BATCH_EVENTS, Handler, Outcome, Session
+from common.replay_delivery import Handler, Outcome
+from common.replay_session import BATCH_EVENTS, Session
 from common.store.memory import MemoryStore
 from common.store.replay.control import obey
 from common.store.replay.pacer import Pacer
@@ -75,26 +76,40 @@ def test_handlers_get_events_to_the_nanosecond_when_they_are_due() -> None:
     assert outcome.events == {"Market.Tick.Received.v1": 5}
 
 
-def test_a_batch_may_be_larger_than_a_queue_of_the_bus_and_nothing_is_lost() -> None:
+def test_lateness_is_told_where_something_was_waited_for() -> None:
+    """On a clock without noise nothing is late; a handler that takes 7 ms makes what is due meanwhile late."""
+    times_ns = [0, 10 * MS, 12 * MS, 40 * MS]
+    punctual, slow, at_once = (Rehearsal(make_store(times_ns), speed) for speed in (1, 1, 0))
+
+    outcome = slow.run({"slow": lambda _: slow.clock.advance_to(slow.clock.now_ns() + 7 * MS)})
+
+    assert (punctual.run().late_us["max"] or 0) < 1
+    assert outcome.late_us["max"] == pytest.approx(5_000, rel=0.01)
+    assert at_once.run().late_us["max"] is None
+
+
+@pytest.mark.parametrize("uses_bus", [False, True])
+def test_a_batch_may_be_larger_than_a_queue_of_the_bus_and_nothing_is_lost(uses_bus: bool) -> None:
     """At speed 0 the handlers hold the replay up; none of their events is dropped or conflated."""
     count = 70 * BATCH_EVENTS + 7
 
-    rehearsal = Rehearsal(make_store(range(count)), 0)
+    rehearsal = Rehearsal(make_store(range(count)), 0, uses_bus=uses_bus)
     outcome = rehearsal.run()
 
     assert [number for _, number in rehearsal.seen] == [float(number) for number in range(1, count + 1)]
     assert (outcome.played, outcome.repeats, outcome.not_events, outcome.failed) == (count, 0, 0, 0)
 
 
-def test_seek_back_plays_the_same_events_again() -> None:
+@pytest.mark.parametrize("uses_bus", [False, True])
+def test_seek_back_plays_the_same_events_again(uses_bus: bool) -> None:
     """An event id is delivered once by one bus; a seek is a new beginning."""
-    rehearsal = Rehearsal(make_store([0, 10 * MS, 20 * MS, 30 * MS]))
+    rehearsal = Rehearsal(make_store([0, 10 * MS, 20 * MS, 30 * MS]), uses_bus=uses_bus)
     rehearsal.at(15 * MS, ReplayAction.SEEK, seek_ns=LOG_NS)
 
     outcome = rehearsal.run()
 
-    assert [number for _, number in rehearsal.seen] == [1, 2, 1, 2, 3, 4]
-    assert outcome.played == 6
+    assert [number for _, number in rehearsal.seen] == [1, 2, 3, 1, 2, 3, 4]
+    assert outcome.played == 7
     assert outcome.repeats == 0
 
 
@@ -116,14 +131,16 @@ def test_commands_pause_step_speed_and_resume_a_running_session() -> None:
     assert fourth - third == 20 * MS
 
 
-def test_same_event_twice_in_a_store_is_delivered_once_and_counted() -> None:
-    """The bus knows it by its id."""
+def test_same_event_twice_in_a_store_is_delivered_once_by_a_bus_and_counted() -> None:
+    """It knows it by its id; without one a handler gets what the log has."""
     store = MemoryStore()
     store.append_batch([make_tick(1), make_tick(1), make_tick(2)], recorded_ns=1)
 
-    outcome = Rehearsal(store, 0).run()
+    over_bus, called = Rehearsal(store, 0, uses_bus=True).run(), Rehearsal(store, 0).run()
 
-    assert (outcome.played, outcome.repeats) == (2, 1)
+    assert (over_bus.played, over_bus.repeats) == (2, 1)
+    assert (called.played, called.repeats) == (3, 0)
+    assert called.events == {"Market.Tick.Received.v1": 3}
 
 
 def test_every_kind_of_message_is_played_or_counted() -> None:
@@ -149,9 +166,10 @@ def failing(numbers: Iterable[float]) -> Callable[[Event], None]:
     return fail
 
 
-def test_handler_that_raises_is_counted_and_named_and_the_rest_goes_on() -> None:
+@pytest.mark.parametrize("uses_bus", [False, True])
+def test_handler_that_raises_is_counted_and_named_and_the_rest_goes_on(uses_bus: bool) -> None:
     """It is not asked again about the same event, and the other handlers miss nothing."""
-    rehearsal = Rehearsal(make_store(range(50)), 0)
+    rehearsal = Rehearsal(make_store(range(50)), 0, uses_bus=uses_bus)
 
     outcome = rehearsal.run({"study:on_tick": failing(range(3, 33))})
 
@@ -162,9 +180,10 @@ def test_handler_that_raises_is_counted_and_named_and_the_rest_goes_on() -> None
     assert outcome.failures[0].endswith("RuntimeError: no such thing")
 
 
-def test_session_that_stops_on_errors_stops_at_the_first() -> None:
+@pytest.mark.parametrize("uses_bus", [False, True])
+def test_session_that_stops_on_errors_stops_at_the_first(uses_bus: bool) -> None:
     """No event after it reaches anybody."""
-    rehearsal = Rehearsal(make_store(range(50)), 0, stops_on_error=True)
+    rehearsal = Rehearsal(make_store(range(50)), 0, stops_on_error=True, uses_bus=uses_bus)
 
     outcome = rehearsal.run({"bad": failing([7, 9])})
 
@@ -172,7 +191,8 @@ def test_session_that_stops_on_errors_stops_at_the_first() -> None:
     assert (outcome.played, outcome.failed, outcome.is_stopped) == (7, 1, True)
 
 
-def test_coroutine_handlers_are_awaited_in_order() -> None:
+@pytest.mark.parametrize("uses_bus", [False, True])
+def test_coroutine_handlers_are_awaited_in_order(uses_bus: bool) -> None:
     """One event is finished by all before the next one begins."""
     order: list[tuple[str, float]] = []
 
@@ -185,7 +205,7 @@ def test_coroutine_handlers_are_awaited_in_order() -> None:
 
         return handle
 
-    outcome = Rehearsal(make_store(range(3)), 0).run({"a": handler("a"), "b": handler("b")})
+    outcome = Rehearsal(make_store(range(3)), 0, uses_bus=uses_bus).run({"a": handler("a"), "b": handler("b")})
 
     assert order == [(name, number) for number in (1, 2, 3) for name in "ab"]
     assert outcome.failed == 2

@@ -112,3 +112,12 @@ def test_many_holes_are_told_by_several_events() -> None:
     assert [*first.holes, *second.holes] == holes
     assert (first.records_of_type, second.records_of_type) == ({TICK: 3}, {})
     assert first.event_id() != second.event_id()
+
+
+def test_part_at_a_time_is_the_oldest_of_which_something_goes() -> None:
+    """Whoever has other work to do comes again for the next one."""
+    parts = [make_part(1, records_of_type={FILL: 1}), make_part(2), make_part(3), make_part(99)]
+
+    cuts = plan(parts, Policy(older_than_ns=10 * NS_PER_DAY, parts_max=1), NOW_NS)
+
+    assert [cut.name for cut in cuts] == ["day-2"]

@@ -11,7 +11,7 @@ from support.store_builders import make_key_ring
 from common.store.address import open_store
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, Verification
-from common.store.sqlite import verification as verification_module
+from common.store.sqlite import checking
 
 COUNT = 2_500
 
@@ -71,8 +71,8 @@ SWAP = (
         (SWAP, 1200),
         (["UPDATE events SET id = 9000 WHERE id = 1200"], 1201),
         ([INSERT], 2501),
-        (["DELETE FROM events WHERE id > 2400"], 2500),
-        (["DELETE FROM events"], 2500),
+        (["DELETE FROM events WHERE id > 2400"], 2400),
+        (["DELETE FROM events"], 0),
     ],
     ids=[
         "changed", "sealed part", "time of recording", "column", "symbol", "digest", "removed", "first removed",
@@ -102,7 +102,7 @@ def test_restored_older_copy_is_found(path: Path) -> None:
     write(path, 2_501, 100)
     shutil.copyfile(older, path)
 
-    assert verify(path).damages[0].place == f"{path}: row 2600"
+    assert "older copy" in verify(path).damages[0].what
     write(path, 9_000, 300)
     assert not verify(path).is_whole
 
@@ -111,9 +111,9 @@ def test_columns_that_lie_are_found_even_in_a_whole_chain() -> None:
     """Who can compute the chain and has no anchor key may make a row lie: the JSON is compared with the columns."""
     content = [1, 5, "Market.Tick.Received.v1", '{"type":"Market.Tick.Received.v1","timestamp_ns":6}', 7, *[None] * 4]
 
-    assert "expected the columns to repeat" in (verification_module._find_lie(content) or "")
+    assert "expected the columns to repeat" in (checking._find_lie(content) or "")
     content[1] = 6
-    assert verification_module._find_lie(content) is None
+    assert checking._find_lie(content) is None
 
 
 def test_index_that_hides_a_row_is_found(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is no good part of a log is moved aside with a note, never thrown away."""
+"""What is no good part of a log is kept in a folder with a note, never thrown away."""
 
 import os
 from pathlib import Path
@@ -23,29 +23,28 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
         return f"quarantine/{self.file}, {self.bytes} bytes, since {format_time_ns(self.moved_ns)}: {self.why}"
 
 
-def keep_tail(folder: Path, path: Path, descriptor: int, end: int, now_ns: int) -> None:
+def keep_tail(place: Path, path: Path, descriptor: int, end: int, now_ns: int) -> None:
     """Cut what lies behind the last whole line of a segment, and keep it."""
     size = os.fstat(descriptor).st_size
     if size == end:
         return
     name = f"{path.name}.tail-{now_ns}"
     why = f"the end of {path.name} from byte {end} on is no whole line: a crash cut it before it was acknowledged"
-    _write_note(folder, Note(file=name, why=why, moved_ns=now_ns, bytes=size - end))
-    (_place(folder) / name).write_bytes(os.pread(descriptor, size - end, end))
+    _write_note(place, Note(file=name, why=why, moved_ns=now_ns, bytes=size - end))
+    (place / name).write_bytes(os.pread(descriptor, size - end, end))
     os.ftruncate(descriptor, end)
 
 
-def move_segment(folder: Path, path: Path, note: Note) -> None:
-    """Move a segment; the note comes first, so nothing lies there unexplained."""
-    _write_note(folder, note)
-    path.replace(_place(folder) / note.file)
-    path.with_suffix(".index").unlink(missing_ok=True)
+def keep(place: Path, path: Path, note: Note) -> None:
+    """Let a file lie there as well; the note comes first, so nothing lies there unexplained."""
+    _write_note(place, note)
+    (place / note.file).hardlink_to(path)
 
 
-def notes_in(folder: Path) -> list[Note]:
+def notes_in(place: Path) -> list[Note]:
     """All notes, oldest first; those that cannot be read are left out."""
     notes: list[Note] = []
-    for path in sorted((folder / "quarantine").glob("*.note.json")):
+    for path in sorted(place.glob("*.note.json")):
         try:
             notes.append(msgspec.json.decode(path.read_bytes(), type=Note))
         except (OSError, msgspec.DecodeError):
@@ -53,11 +52,6 @@ def notes_in(folder: Path) -> list[Note]:
     return sorted(notes, key=lambda note: note.moved_ns)
 
 
-def _place(folder: Path) -> Path:
-    place = folder / "quarantine"
+def _write_note(place: Path, note: Note) -> None:
     place.mkdir(exist_ok=True, mode=0o700)
-    return place
-
-
-def _write_note(folder: Path, note: Note) -> None:
-    replace_file(_place(folder) / f"{note.file}.note.json", msgspec.json.encode(note) + b"\n")
+    replace_file(place / f"{note.file}.note.json", msgspec.json.encode(note) + b"\n")
