@@ -11,6 +11,7 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,31 @@ BATCH_MS_TARGET = 10.0
 QUERY_MS_TARGET = 100.0
 
 
+class ProcessorTime(msgspec.Struct, frozen=True):
+    """µs of an event: in the process that appends, in one that it started, reading by time and by id."""
+
+    append: float
+    beside: float
+    read: float
+    get: float
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What was read: how many, the sum of their numbers, events/s, processor time and memory."""
+
+    count: int
+    number_sum: int
+    rate: float
+    processor_us: float
+    grown_mib: int
+
+
 class StoreRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One format. Rates in events/s of a second of time; `memory_mib` is the process's peak so far."""
+    """One format. Rates in events/s of a second of time; `memory_mib` is the process's peak so far.
+
+    `processor_us` is what an event takes of a processor, in user and system: on a machine that others use, rates tell
+    less. `grown_mib` is by how much the peak rose between the first eighth of all that was read by time and its end.
+    """
 
     format: str
     event_count: int
@@ -55,6 +79,8 @@ class StoreRun(msgspec.Struct, frozen=True, kw_only=True):
     query_ms: list[float]  # of each query, sorted
     query_records: float  # found by one, on average
     memory_mib: int
+    grown_mib: int
+    processor_us: ProcessorTime
     checks: list[Check]
 
 
@@ -89,11 +115,11 @@ def run(
 def measure(name: str, path: Path, event_count: int, tell: Callable[[str], object]) -> StoreRun:
     """Write, read and query one format."""
     tell(f"{name}: appending {event_count:,} events")
-    append_rate, batch_write = append(f"{name}:{path}", event_count)
+    append_rate, batch_write, append_us, beside_us = append(f"{name}:{path}", event_count)
     with open_store(f"{name}:{path}") as store:
         tell(f"{name}: reading")
-        read_count, read_sum, read_rate = take(record.message for record in store.read())
-        get_count, get_sum, get_rate = take(record.message for record in store.get_events())
+        read = take((record.message for record in store.read()), event_count)
+        get = take((record.message for record in store.get_events()), event_count)
         tell(f"{name}: replaying")
         replay_count, replay_sum, replay_rate = replay(store)
         tell(f"{name}: {QUERIES} queries")
@@ -108,34 +134,40 @@ def measure(name: str, path: Path, event_count: int, tell: Callable[[str], objec
         size_bytes=stats.size_bytes,
         append_rate=append_rate,
         batch_write=describe(batch_write),
-        read_rate=read_rate,
+        read_rate=read.rate,
         replay_rate=replay_rate,
-        get_rate=get_rate,
+        get_rate=get.rate,
         query_ms=sorted(query_ms),
         query_records=found / QUERIES,
-        memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        memory_mib=_peak_mib(),
+        grown_mib=read.grown_mib,
+        processor_us=ProcessorTime(append_us, beside_us, read.processor_us, get.processor_us),
         checks=[
             Check(f"{name}: records", event_count, stats.records),
-            Check(f"{name}: read by time", event_count, read_count),
-            Check(f"{name}: read by id", event_count, get_count),
+            Check(f"{name}: read by time", event_count, read.count),
+            Check(f"{name}: read by id", event_count, get.count),
             Check(f"{name}: replayed", event_count, replay_count),
             Check(f"{name}: sum of numbers, replayed", number_sum, replay_sum),
-            Check(f"{name}: sum of numbers, by time", number_sum, read_sum),
-            Check(f"{name}: sum of numbers, by id", number_sum, get_sum),
+            Check(f"{name}: sum of numbers, by time", number_sum, read.number_sum),
+            Check(f"{name}: sum of numbers, by id", number_sum, get.number_sum),
             Check(f"{name}: found by queries", wanted, found),
             Check(f"{name}: verified whole", 1, int(is_whole)),
         ],
     )
 
 
-def append(address: str, event_count: int) -> tuple[float, Latency]:
-    """Write the ticks; gives the rate, and the time of each batch."""
+def append(address: str, event_count: int) -> tuple[float, Latency, float, float]:
+    """Write the ticks; gives the rate, the time of each batch, and µs of an event here and in processes beside."""
     clock = SystemClock()
     latency = Latency()
     writing_ns = 0
+    making_s = 0.0
+    began_s, beside_s = _processor_s(resource.RUSAGE_SELF), _processor_s(resource.RUSAGE_CHILDREN)
     with open_store(address, is_writer=True) as store:
         for first in range(1, event_count + 1, BATCH_EVENTS):
+            making_s -= _processor_s(resource.RUSAGE_THREAD)
             batch = make_batch(first, min(BATCH_EVENTS, event_count + 1 - first))
+            making_s += _processor_s(resource.RUSAGE_THREAD)
             began_ns = clock.monotonic_ns()
             store.append_batch(batch, batch[-1].timestamp_ns)
             took_ns = clock.monotonic_ns() - began_ns
@@ -143,7 +175,19 @@ def append(address: str, event_count: int) -> tuple[float, Latency]:
             writing_ns += took_ns
         began_ns = clock.monotonic_ns()
     writing_ns += clock.monotonic_ns() - began_ns
-    return event_count * NS_PER_S / writing_ns, latency
+    took_s = _processor_s(resource.RUSAGE_SELF) - began_s - making_s
+    beside_s = _processor_s(resource.RUSAGE_CHILDREN) - beside_s
+    return event_count * NS_PER_S / writing_ns, latency, took_s * 1e6 / event_count, beside_s * 1e6 / event_count
+
+
+def _processor_s(whose: int) -> float:
+    """User and system time of a process, a thread or the children that have ended."""
+    used = resource.getrusage(whose)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def make_batch(first: int, count: int) -> list[Message]:
@@ -175,8 +219,8 @@ def make_tick(number: int) -> Tick:
     )
 
 
-def take(messages: Iterator[Message]) -> tuple[int, int, float]:
-    """Hand every message to a handler; gives their count, the sum of their numbers, and the rate."""
+def take(messages: Iterator[Message], expected: int) -> Taken:
+    """Hand every message to a handler."""
     clock = SystemClock()
     count, total = 0, 0.0
 
@@ -185,10 +229,15 @@ def take(messages: Iterator[Message]) -> tuple[int, int, float]:
         count += 1
         total += message.last  # type: ignore[attr-defined]
 
-    began_ns = clock.monotonic_ns()
+    began_ns, began_s = clock.monotonic_ns(), _processor_s(resource.RUSAGE_SELF)
+    for message in islice(messages, expected // 8):
+        handle(message)
+    early_mib = _peak_mib()
     for message in messages:
         handle(message)
-    return count, round(total), count * NS_PER_S / max(1, clock.monotonic_ns() - began_ns)
+    rate = count * NS_PER_S / max(1, clock.monotonic_ns() - began_ns)
+    processor_us = (_processor_s(resource.RUSAGE_SELF) - began_s) * 1e6 / max(1, count)
+    return Taken(count, round(total), rate, processor_us, _peak_mib() - early_mib)
 
 
 def replay(store: Store) -> tuple[int, int, float]:

@@ -24,6 +24,9 @@ def format_store(report: StoreReport) -> str:
             row("events/s", ["append", "must", "read", "by id", "replay", "must", "bytes each", "peak MiB"]),
             *map(_rates_row, report.runs),
             "",
+            row("processor time, µs each", ["append", "beside it", "read", "by id", "", "", "peak grew"]),
+            *map(_processor_row, report.runs),
+            "",
             latency_header(f"write of a batch, µs (must: p99 below {BATCH_MS_TARGET * 1_000:,.0f})"),
             *(latency_row(run.format, run.batch_write) for run in report.runs),
             "",
@@ -50,3 +53,9 @@ def _rates_row(run: StoreRun) -> str:
         f"{run.memory_mib:,}",
     ]
     return row(run.format, cells)
+
+
+def _processor_row(run: StoreRun) -> str:
+    used = run.processor_us
+    times = [f"{us:.2f}" for us in (used.append, used.beside, used.read, used.get)]
+    return row(run.format, [*times, "", "", f"{run.grown_mib:,} MiB"])

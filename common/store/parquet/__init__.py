@@ -5,6 +5,8 @@ A batch is safe once it stands in the write-ahead part (`wal/`), as the wire's o
 counts: a file that it does not name is none of the store's, so a crash leaves no half of anything.
 
     store        the contract                      converter     the thread between batches and files
+    workshop     what comes into the manifest      drafting      files before that, small ones here,
+                                                   drafting_process  large ones in a process of their own
     wal          batches before they are columns   manifest      which files there are, chained
     shapes       equal messages as arrays          tables        messages to columns and back
     columns      the columns of a type             ticks         ticks and groups of them

@@ -37,8 +37,13 @@ def _interleaved(step: list[Rows], count_max: int) -> Iterator[TickArray]:
     records = np.concatenate([records_of(rows.table) for rows in step])[order]
     owners = np.concatenate(owners_of)[order]
     instruments = list(names)
-    for start, end in pairwise([*starts_of(owners).tolist(), len(owners)]):
-        yield from _cut(instruments[owners[start]], records[start:end], count_max)
+    starts = starts_of(owners)
+    for owner, (start, end) in zip(owners[starts].tolist(), pairwise([*starts.tolist(), len(owners)]), strict=True):
+        if end - start <= count_max:
+            exchange, symbol, raw_symbol = instruments[owner]
+            yield TickArray(exchange, symbol, raw_symbol, records[start:end])
+        else:
+            yield from _cut(instruments[owner], records[start:end], count_max)
 
 
 def _cut(instrument: tuple[str, str, str], records: npt.NDArray[np.void], count_max: int) -> Iterator[TickArray]:

@@ -3,18 +3,16 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from pathlib import Path
 
-import pyarrow as pa
-
-from common.store.parquet.files import open_file, place_of, remove, write_part
-from common.store.parquet.manifest import FileEntry, Manifest, Replaced, State
-from common.store.parquet.tables import Part, Place, sorted_by_time
+from common.store.parquet.files import place_of, remove
+from common.store.parquet.manifest import FileEntry, State
+from common.store.parquet.tables import Place
+from common.store.parquet.workshop import Workshop
 
 ROWS_MAX = 1 << 21  # of a file: 200 MB of ticks while they are merged
 
 
-def compact(root: Path, manifest: Manifest, files_min: int = 2, bytes_max: int = 256 << 20) -> int:
+def compact(workshop: Workshop, files_min: int = 2, bytes_max: int = 256 << 20) -> int:
     """Merge files wherever `files_min` or more small ones lie side by side; return how many were replaced.
 
     Files that were replaced by the compaction before are deleted now: no reader needs them any longer.
@@ -23,20 +21,12 @@ def compact(root: Path, manifest: Manifest, files_min: int = 2, bytes_max: int =
         StoreDamagedError: A file is not what was written; nothing of its place was changed.
         StoreFullError: The disk is full.
     """
-    remove(root, manifest.state.replaced)
-    count = 0
-    for group in _groups(manifest.state.files.values(), files_min, bytes_max):
-        tables = []
-        for entry in group:
-            file = open_file(root, entry, manifest.state.store_id, manifest.ring)
-            tables += [file.read(index).replace_schema_metadata() for index in range(len(file.footer.groups))]
-        place = place_of(group[0])
-        table = sorted_by_time(place.type, pa.concat_tables(tables))
-        number = len(manifest.state.links)
-        merged = write_part(root, Part(place, group[0].day, table), manifest.state.store_id, number, manifest.ring)
-        manifest.append(Replaced(files=[merged], replaced=[entry.path for entry in group]))
-        count += len(group)
-    return count
+    state = workshop.manifest.state
+    remove(workshop.root, state.replaced)
+    groups = [*_groups(state.files.values(), files_min, bytes_max)]
+    for group in groups:
+        workshop.merge(group)
+    return sum(map(len, groups))
 
 
 def is_due(state: State, files_max: int) -> bool:

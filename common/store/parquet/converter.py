@@ -7,61 +7,11 @@ them count, then the write-ahead file goes. Whoever starts next removes files th
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from common.errors import TickpulseError
 from common.log import get_log
-from common.store.parquet.files import write_part
-from common.store.parquet.manifest import Converted, FileEntry, Manifest
-from common.store.parquet.tables import Tables
-from common.store.parquet.wal import Batch, read_batches, unsealed
 
-_BYTES_PER_STEP = 4 << 20
 _RETRY_S = 1.0
-
-
-def convert(root: Path, manifest: Manifest, path: Path, anchored: frozenset[int]) -> None:
-    """Make one write-ahead file part of the manifest; it is left to the caller to remove.
-
-    Args:
-        root: Folder of the store.
-        manifest: Where its files are named.
-        path: The write-ahead file.
-        anchored: Ids after which an anchor stands: what the chain was there is kept.
-
-    Raises:
-        StoreFullError: The disk is full; the write-ahead file still has everything.
-        StoreDamagedError: The write-ahead file was changed.
-    """
-    state = manifest.state
-    tables, step, step_bytes = Tables(), [], 0
-    runs: list[tuple[int, int]] = []
-    points: list[tuple[int, str]] = []
-    last: Batch | None = None
-    for batch in read_batches(path, path.read_bytes(), state.store_id):
-        if batch.first_id <= state.last_id:
-            continue
-        last = batch
-        first_id = runs.pop()[0] if runs and runs[-1][1] == batch.first_id - 1 else batch.first_id
-        runs.append((first_id, batch.last_id))
-        if batch.last_id in anchored:
-            points.append((batch.last_id, batch.digest.hex()))
-        step.append(unsealed(batch, manifest.ring, state.store_id))
-        step_bytes += len(batch.raw)
-        if step_bytes >= _BYTES_PER_STEP:
-            tables.add(step)
-            step, step_bytes = [], 0
-    if last is None:
-        return
-    tables.add(step)
-    files = write_all(root, tables, manifest)
-    manifest.append(Converted(files=files, last_id=last.last_id, digest=last.digest.hex(), runs=runs, points=points))
-
-
-def write_all(root: Path, tables: Tables, manifest: Manifest) -> list[FileEntry]:
-    """Write what was gathered as files of the manifest's next entry."""
-    number = len(manifest.state.links)
-    return [write_part(root, part, manifest.state.store_id, number, manifest.ring) for part in tables.parts()]
 
 
 class Converter(threading.Thread):

@@ -23,7 +23,10 @@ VERSION = 1
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A Parquet file: where it is, what it holds, and what its bytes are. Times are of records, ns UTC."""
+    """A Parquet file: where it is, what it holds, and what its bytes are. Times are of records, ns UTC.
+
+    Its footer, from byte `footer_at` on, has the digests of what lies before: so whoever reads a part reads no change.
+    """
 
     path: str
     type: str
@@ -39,6 +42,8 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     last_ns: int
     size_bytes: int
     sha256: str
+    footer_at: int
+    footer_sha256: str
 
     @property
     def records(self) -> int:
@@ -226,7 +231,8 @@ class Manifest:
                 if link.hex() != parsed.link:
                     raise StoreDamagedError(
                         f"{self.path} line {number}: it does not follow on the lines before it: "
-                        "something was changed, removed, swapped or inserted"
+                        "something was changed, removed, swapped or inserted; get_events gives what they name, "
+                        "and other tools read the Parquet files"
                     )
                 entry = _decode_entry(parsed.entry)
             except msgspec.DecodeError as error:

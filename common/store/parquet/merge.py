@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from operator import attrgetter
 
 import numpy as np
@@ -14,15 +14,16 @@ from common.events.base import Message
 from common.events.market import Tick, Ticks
 from common.events.registry import type_name
 from common.store.contract import StoreDamagedError
-from common.store.parquet.files import OpenFile, open_file, place_of, sub_table
+from common.store.parquet.files import OpenFile, place_of, sub_table
 from common.store.parquet.manifest import FileEntry
-from common.store.parquet.snapshot import Snapshot
+from common.store.parquet.snapshot import Snapshot, open_in
 from common.store.parquet.tables import TICK_NAME, Ints, Part, Place, Tables, messages_of, times_of
 from common.store.parquet.ticks import numbers_of, starts_of
 from common.store.record import Record
 from common.store.selection import Selection, names_of
 
 IDS_PER_STEP = 65_536
+ROWS_PER_PIECE = 16_384  # made into messages at a time: in the order of places, so they should fit the cache
 _new_record = tuple.__new__  # 0.1 µs, a third of what the class takes
 _BATCHES_PER_STEP = 16
 
@@ -49,7 +50,15 @@ class Rows:
 
     def cut(self, end: int) -> tuple["Rows", "Rows"]:
         """The rows before one, and the others."""
-        return Rows(self.place, self.table.slice(0, end)), Rows(self.place, self.table.slice(end))
+        return self.between(0, end), self.between(end, len(self))
+
+    def between(self, start: int, end: int) -> "Rows":
+        """Some of the rows; what is known of them stays known."""
+        some = Rows(self.place, self.table.slice(start, end - start))
+        some.__dict__.update(
+            {name: self.__dict__[name][start:end] for name in ("times", "ids") if name in self.__dict__}
+        )
+        return some
 
 
 class Source:
@@ -89,7 +98,7 @@ class FileSource(Source):
         self._columns = columns
 
     def blocks(self) -> Iterator[Rows]:
-        file = open_file(self._snapshot.root, self._entry, self._snapshot.state.store_id, self._snapshot.ring)
+        file = open_in(self._snapshot, self._entry)
         groups, last_ns = file.footer.groups, None
         tables: list[pa.Table] = []
         for index, group in enumerate(groups):
@@ -201,8 +210,7 @@ def merge(waiting: list[Source]) -> Iterator[list[Rows]]:
 
 def records_by_time(steps: Iterator[list[Rows]]) -> Iterator[Record]:
     """The records of merged rows, by time and then id."""
-    for step in steps:
-        yield from _records(step, is_by_time=True)
+    return chain.from_iterable(run for step in steps for run in _records(step, is_by_time=True))
 
 
 def records_by_id(snapshot: Snapshot, from_id: int) -> Iterator[Record]:
@@ -221,8 +229,9 @@ def records_by_id(snapshot: Snapshot, from_id: int) -> Iterator[Record]:
         while waiting and waiting[0].first_id < until_id:
             entry = waiting.pop(0)
             if entry.last_id >= at:
-                open_files.append(_IdCursor(open_file(snapshot.root, entry, snapshot.state.store_id, snapshot.ring)))
-        yield from _records([rows for file in open_files for rows in file.take(at, until_id)], is_by_time=False)
+                open_files.append(_IdCursor(open_in(snapshot, entry)))
+        step = [rows for file in open_files for rows in file.take(at, until_id)]
+        yield from chain.from_iterable(_records(step, is_by_time=False))
         open_files = [file for file in open_files if file.last_id >= until_id]
         at = until_id
     yield from batch_records(snapshot, from_id)
@@ -264,26 +273,40 @@ def _place_names(selection: Selection) -> frozenset[str]:
     return names | {TICK_NAME} if type_name(Ticks) in names else names
 
 
-def _records(step: list[Rows], *, is_by_time: bool) -> list[Record] | Iterator[Record]:
-    """The records of rows; those of one place are sorted already where the order is by time."""
-    all_ids, all_times, all_recorded, groups = [], [], [], []
-    for rows in step:
-        starts = starts_of(rows.ids)
-        all_ids.append(rows.ids[starts])
-        all_times.append(rows.times[starts])
-        all_recorded.append(numbers_of(rows.table["recorded_ns"])[starts])
-        groups.append(_messages(rows))
-    if not step:
-        return []
-    ids, recorded = np.concatenate(all_ids), np.concatenate(all_recorded)
-    if sum(map(len, groups)) != len(ids):
-        raise StoreDamagedError(f"{step[0].place}: expected {len(ids)} messages, was {sum(map(len, groups))}")
-    fields = zip(ids.tolist(), recorded.tolist(), chain.from_iterable(groups), strict=True)
-    records = list(map(_new_record, repeat(Record), fields))
-    if len(step) == 1 and is_by_time:
-        return records
-    order = np.lexsort((ids, np.concatenate(all_times))) if is_by_time else np.argsort(ids, kind="stable")
-    return map(records.__getitem__, order.tolist())
+def _records(step: list[Rows], *, is_by_time: bool) -> Iterator[Iterator[Record]]:
+    """The records of rows, in runs; those of one place are sorted already where the order is by time."""
+    for piece in _pieces(step, is_by_time=is_by_time):
+        starts = [starts_of(rows.ids) for rows in piece]
+        ids, times, recorded = (
+            np.concatenate([values[begins] for values, begins in zip(columns, starts, strict=True)])
+            for columns in (
+                [rows.ids for rows in piece],
+                [rows.times for rows in piece],
+                [numbers_of(rows.table["recorded_ns"]) for rows in piece],
+            )
+        )
+        messages = [*chain.from_iterable(map(_messages, piece))]
+        if len(messages) != len(ids):
+            raise StoreDamagedError(f"{piece[0].place}: expected {len(ids)} messages, was {len(messages)}")
+        if len(piece) > 1 or not is_by_time:
+            order = np.lexsort((ids, times)) if is_by_time else np.argsort(ids, kind="stable")
+            ids, recorded = ids[order], recorded[order]
+            messages = [messages[place] for place in order.tolist()]
+        yield map(_new_record, repeat(Record), zip(ids.tolist(), recorded.tolist(), messages, strict=True))
+
+
+def _pieces(step: list[Rows], *, is_by_time: bool) -> Iterator[list[Rows]]:
+    """Cut a step where a time, or an id, ends; whole where its rows are in another order."""
+    keys = [rows.times if is_by_time else rows.ids for rows in step]
+    if sum(map(len, keys)) <= ROWS_PER_PIECE or any((key[1:] < key[:-1]).any() for key in keys):
+        if step:
+            yield step
+        return
+    marks = np.sort(np.concatenate(keys))[ROWS_PER_PIECE::ROWS_PER_PIECE]
+    cuts = [[0, *np.searchsorted(key, marks, "right").tolist(), len(key)] for key in keys]
+    for ends in zip(*map(pairwise, cuts), strict=True):
+        if piece := [rows.between(*pair) for rows, pair in zip(step, ends, strict=True) if pair[0] < pair[1]]:
+            yield piece
 
 
 def _messages(rows: Rows) -> list[Message]:

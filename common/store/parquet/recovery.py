@@ -76,7 +76,8 @@ def quarantine(root: Path, manifest: Manifest, now_ns: int) -> list[FileEntry]:
     if damaged:
         manifest.append(Removed(removed=[entry.path for entry in damaged], reason=QUARANTINE, removed_ns=now_ns))
     for entry in damaged:
-        path, kept = root / entry.path, root / QUARANTINE / entry.path
+        # Not `.parquet`: who reads all files below the store's folder must not meet it.
+        path, kept = root / entry.path, root / QUARANTINE / f"{entry.path}.damaged"
         if path.exists():
             kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.rename(kept)

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
 from common.events.registry import type_name
-from common.store.contract import Stats, StoreConfigError
+from common.store.contract import Stats, StoreConfigError, StoreDamagedError
+from common.store.parquet.files import RETIRED, OpenFile, open_file
 from common.store.parquet.manifest import FileEntry, Manifest, State
 from common.store.parquet.wal import Batch, read_batches, unsealed, wal_files
 
@@ -34,6 +37,26 @@ class Snapshot(NamedTuple):
             for batch in read_batches(path, content, self.state.store_id):
                 if batch.first_id > self.converted_id:
                     yield unsealed(batch, self.ring, self.state.store_id)
+
+
+def open_in(snapshot: Snapshot, entry: FileEntry) -> OpenFile:
+    """As of `open_file`; what was taken away since the snapshot is told from what is missing."""
+    try:
+        return open_file(snapshot.root, entry, snapshot.state.store_id, snapshot.ring)
+    except StoreDamagedError:
+        path = snapshot.root / entry.path
+        if path.exists():
+            raise
+        state = Manifest(snapshot.root, snapshot.ring).read()
+        reasons = [removed.reason for removed, _ in state.removals if entry.path in removed.removed]
+        if entry.path in state.replaced:
+            reasons.append("compaction")
+            if path.with_name(f"{path.name}{RETIRED}").exists():
+                retired = structs.replace(entry, path=f"{entry.path}{RETIRED}")
+                return open_file(snapshot.root, retired, snapshot.state.store_id, snapshot.ring)
+        if not reasons:
+            raise
+        raise StoreDamagedError(f"{path}: taken out while it was read, by {reasons[0]}; read again") from None
 
 
 def take_snapshot(root: Path, manifest: Manifest) -> Snapshot:

@@ -31,7 +31,7 @@ from common.store.contract import (
 )
 from common.store.parquet import compaction, pruning, recovery
 from common.store.parquet.arrays import tick_arrays
-from common.store.parquet.converter import Converter, convert
+from common.store.parquet.converter import Converter
 from common.store.parquet.manifest import Manifest
 from common.store.parquet.merge import batch_records, merge, records_by_id, records_by_time, sources
 from common.store.parquet.snapshot import Snapshot, stats_of, take_snapshot
@@ -39,6 +39,7 @@ from common.store.parquet.tables import count_types
 from common.store.parquet.ticks import PACKED_COLUMNS
 from common.store.parquet.verification import verify
 from common.store.parquet.wal import DISK_FULL, WalWriter, encode_batch
+from common.store.parquet.workshop import Workshop
 from common.store.record import Record
 from common.store.retention import Policy, Pruning, markers_of
 from common.store.sealing import open_key_ring
@@ -116,7 +117,11 @@ class ParquetStore(Store):
         return tick_arrays(merge(sources(self._snapshot(), only_ticks, PACKED_COLUMNS)), count_max)
 
     def get_events(self, from_id: int = 1) -> Iterator[Record]:
-        return records_by_id(self._snapshot(), from_id)
+        try:
+            snapshot = self._snapshot()
+        except StoreDamagedError as error:
+            return self._before_damage(from_id, error)
+        return records_by_id(snapshot, from_id)
 
     def tail(self, count: int) -> list[Record]:
         if count <= 0:
@@ -150,9 +155,7 @@ class ParquetStore(Store):
             StoreDamagedError, StoreFullError: As of `compaction.compact`.
         """
         writer = self._writing()
-        return writer.call(
-            partial(compaction.compact, self.root, writer.manifest, bytes_max=self._config.segment_bytes_max)
-        )
+        return writer.call(partial(compaction.compact, writer.workshop, bytes_max=self._config.segment_bytes_max))
 
     def prune(self, policy: Policy, now_ns: int, *, is_dry_run: bool = False) -> Pruning:
         if is_dry_run:
@@ -186,6 +189,13 @@ class ParquetStore(Store):
         if self._writer is not None:
             self._writer.close()
 
+    def _before_damage(self, from_id: int, error: StoreDamagedError) -> Iterator[Record]:
+        """What the whole lines of a damaged manifest name, and then the error."""
+        state = self._seen.state
+        named = Snapshot(self.root, state, list(state.files.values()), state.last_id, [], self._ring)
+        yield from records_by_id(named, from_id)
+        raise error
+
     def _snapshot(self) -> Snapshot:
         return take_snapshot(self.root, self._seen)
 
@@ -214,6 +224,7 @@ class _Writer:
                 f"store parquet:{root}: process {holder.pid if holder else '?'} writes it already; end it first"
             )
         self.manifest = Manifest(root, ring)
+        self.workshop = Workshop(root, self.manifest)
         self.last_id, self._digest = 0, b""
         self._damage: StoreDamagedError | None = None
         try:
@@ -222,6 +233,7 @@ class _Writer:
             self._lock.release()
             raise
         self._wal: WalWriter | None = None
+        self._full: list[WalWriter] = []  # handed over, and not safe against the loss of power yet
         self._wal_end_ns = 0
         self._is_closed = False
         self._guard = threading.RLock()
@@ -236,10 +248,10 @@ class _Writer:
         with self._guard:
             ring, store_id = self.manifest.ring, self.manifest.state.store_id
             sealer = None if ring is None else ring.sealer()
-            content, digest = encode_batch(self._digest, first_id, recorded_ns, messages, sealer, store_id)
-            self._check_room(len(content))
+            pieces, digest = encode_batch(self._digest, first_id, recorded_ns, messages, sealer, store_id)
+            self._check_room(sum(map(len, pieces)))
             wal = self._wal or self._begin(first_id)
-            wal.write(content, len(messages))
+            wal.write(pieces, len(messages))
             self._digest, self.last_id = digest, first_id + len(messages) - 1
             self._anchor()
             if wal.size_bytes >= WAL_BYTES_MAX or wal.records >= WAL_RECORDS_MAX:
@@ -248,8 +260,9 @@ class _Writer:
     def flush(self) -> None:
         """Make it safe against the loss of power."""
         with self._guard:
-            if self._wal is not None:
-                self._wal.sync()
+            for wal in [*self._full, self._wal]:
+                if wal is not None:
+                    wal.sync()
             self._anchors.sync()
 
     def settle(self) -> None:
@@ -309,6 +322,9 @@ class _Writer:
             self._roll()
         self._converter.settle()
         self._converter.end()
+        for wal in self._full:
+            wal.close()
+        self.workshop.close()
         self._anchors.sync()
         self._anchors.close()
         self._lock.release()
@@ -364,8 +380,17 @@ class _Writer:
         """Hand the write-ahead file over; the next batch begins another one."""
         wal, self._wal = self._wal, None
         if wal is not None:
-            wal.close()
-            self._converter.submit([partial(self._convert, wal.path)])
+            self._full.append(wal)
+            self._converter.submit([partial(self._finish, wal)])
+
+    def _finish(self, wal: WalWriter) -> None:
+        """Sync first and without the guard: for a full file that takes some 50 ms, which no batch should wait for."""
+        if wal in self._full:
+            wal.sync()
+            with self._guard:
+                self._full.remove(wal)
+                wal.close()
+        self._convert(wal.path)
 
     def _roll_if_old(self) -> None:
         with self._guard:
@@ -373,14 +398,13 @@ class _Writer:
                 self._roll()
 
     def _convert(self, path: Path) -> None:
-        anchored = frozenset(anchor.last_id for anchor in self._anchors.read())
-        convert(self._root, self.manifest, path, anchored)
+        self.workshop.convert(path, [anchor.last_id for anchor in self._anchors.read()])
         self._anchor()
         path.unlink(missing_ok=True)
         if not compaction.is_due(self.manifest.state, _FILES_PER_PLACE_MAX):
             return
         try:
-            compaction.compact(self._root, self.manifest, _FILES_PER_PLACE_MAX, self._config.segment_bytes_max)
+            compaction.compact(self.workshop, _FILES_PER_PLACE_MAX, self._config.segment_bytes_max)
             self._anchor()
         except TickpulseError as error:
             # The files stay as many as they are; whoever verifies or reads meets the damage and its name.

@@ -64,10 +64,7 @@ def verify(root: Path, anchors: Anchors, ring: "KeyRing | None" = None) -> Verif
             sound.append(entry)
     damages += _unknown_files(root)
     if len(sound) == len(state.files):
-        try:
-            damages += _check_ids(root, sound, manifest)
-        except MissingKeyError as error:
-            notes.append(f"that each record is in one file was not looked at: {error}")
+        damages += _check_ids(root, sound, manifest, notes)
     points, last_id, count, found = _check_wal(wal, state, notes)
     damages += found
     damages += _check_anchors(state, points, last_id, seen)
@@ -136,7 +133,17 @@ def _unknown_files(root: Path) -> Iterator[Damage]:
             yield Damage(place=str(path), what="it was added: the manifest does not name it")
 
 
-def _check_ids(root: Path, entries: Sequence[FileEntry], manifest: Manifest) -> Iterator[Damage]:
+def _check_ids(root: Path, entries: Sequence[FileEntry], manifest: Manifest, notes: list[str]) -> list[Damage]:
+    try:
+        return [*_id_damages(root, entries, manifest)]
+    except StoreDamagedError as error:
+        return [_damage(error)]
+    except MissingKeyError as error:
+        notes.append(f"that each record is in one file was not looked at: {error}")
+        return []
+
+
+def _id_damages(root: Path, entries: Sequence[FileEntry], manifest: Manifest) -> Iterator[Damage]:
     """Each id of the store in exactly one file; holes only where something was removed by an entry."""
     state = manifest.state
     removed = [entry for _, gone in state.removals for entry in gone]

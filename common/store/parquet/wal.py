@@ -4,9 +4,11 @@
     batch   head (mark, checksum, digest, first id, recorded_ns, counts, sizes), flat messages, others, others' places
 
 The digest chains each batch to all before it (`chain`), through the files; the checksum tells a torn end from a change.
+A chained batch counts by its SHA-256, which processors compute twice as fast as the chain's own digest.
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,7 +40,7 @@ _SEALED_BYTES = 40
 _CHECK = Struct("<4sI")
 _BODY = Struct("<QqIIII")
 _HEAD_BYTES = _CHECK.size + DIGEST_BYTES + _BODY.size
-decode_list: Callable[[bytes], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
+decode_list: Callable[[bytes | memoryview], list[Message]] = msgspec.msgpack.Decoder(list[AnyMessage]).decode
 _encode_list: Callable[[Sequence[Message]], bytes] = encode_body
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -49,8 +51,8 @@ class Batch(NamedTuple):
     first_id: int
     recorded_ns: int
     messages: int
-    flat: bytes
-    others: bytes
+    flat: bytes | memoryview
+    others: bytes | memoryview
     # Where the others stand among all: uint32.
     places: npt.NDArray[np.uint32]
     digest: bytes
@@ -114,8 +116,8 @@ def encode_batch(
     messages: Sequence[Message],
     sealer: "Sealer | None" = None,
     store_id: str = "",
-) -> tuple[bytes, bytes]:
-    """Write a batch: its bytes and its digest.
+) -> tuple[list[bytes], bytes]:
+    """Write a batch: its bytes in pieces, and its digest.
 
     Raises:
         ValueError: A message is none that the wire carries, or its time has more than 63 bits.
@@ -126,17 +128,22 @@ def encode_batch(
         raise ValueError(f"messages: expected numbers of 64 bits, {error}") from error
     body = _BODY.pack(first_id, recorded_ns, len(messages), len(places) // 4, len(flat), len(others))
     if sealer is None:
-        return _chained(_MARK, previous, b"".join((body, flat, others, places)))
+        return _chained(_MARK, previous, [body, flat, others, places])
     sealed = sealer.seal(b"".join((flat, others, places)), store_id.encode() + body)
     key = sealer.key_id.encode()
-    return _chained(_SEALED_MARK, previous, b"".join((body, bytes([len(key)]), key, sealed)))
+    return _chained(_SEALED_MARK, previous, [body, bytes([len(key)]), key, sealed])
 
 
-def _chained(mark: bytes, previous: bytes, content: bytes) -> tuple[bytes, bytes]:
-    """Checksum and digest before what they are of."""
-    digest = next_link(previous, content)
-    checksum = crc32(content, crc32(digest))
-    return b"".join((_CHECK.pack(mark, checksum), digest, content)), digest
+def _chained(mark: bytes, previous: bytes, pieces: list[bytes]) -> tuple[list[bytes], bytes]:
+    """Checksum and digest before what they are of; joined nowhere, since copies cost as much as the digest."""
+    whole = hashlib.sha256()
+    for piece in pieces:
+        whole.update(piece)
+    digest = next_link(previous, whole.digest())
+    checksum = crc32(digest)
+    for piece in pieces:
+        checksum = crc32(piece, checksum)
+    return [_CHECK.pack(mark, checksum), digest, *pieces], digest
 
 
 def _encode_messages(messages: Sequence[Message]) -> tuple[bytes, bytes, bytes]:
@@ -160,28 +167,31 @@ class WalWriter:
         self.records = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            self.write(heading(store_id), 0)
+            self.write([heading(store_id)], 0)
         except BaseException:
             os.close(self._descriptor)
             path.unlink()
             raise
 
-    def write(self, content: bytes, records: int) -> None:
+    def write(self, pieces: list[bytes], records: int) -> None:
         """Append; all or nothing.
 
         Raises:
             StoreFullError: The disk is full.
         """
+        size_bytes = sum(map(len, pieces))
         try:
-            written = os.write(self._descriptor, content)
-            while written < len(content):
-                written += os.write(self._descriptor, memoryview(content)[written:])
+            written = os.writev(self._descriptor, pieces)
+            if written < size_bytes:
+                content = b"".join(pieces)
+                while written < size_bytes:
+                    written += os.write(self._descriptor, memoryview(content)[written:])
         except OSError as error:
             os.ftruncate(self._descriptor, self.size_bytes)
             if error.errno in DISK_FULL:
                 raise StoreFullError(f"{self.path}: {error.strerror}; nothing of the batch was recorded") from error
             raise
-        self.size_bytes += len(content)
+        self.size_bytes += size_bytes
         self.records += records
 
     def sync(self) -> None:
@@ -238,7 +248,7 @@ def check_links(path: Path, batches: Iterator[Batch], digest: bytes) -> Iterator
         StoreDamagedError: One does not follow on the one before it.
     """
     for batch in batches:
-        if next_link(digest, bytes(batch.raw)) != batch.digest:
+        if next_link(digest, hashlib.sha256(batch.raw).digest()) != batch.digest:
             raise StoreDamagedError(
                 f"{path}: the batch of record {batch.first_id} does not follow on the one before it: "
                 "something was changed, removed, swapped or inserted"
@@ -271,7 +281,8 @@ def _batch_at(content: bytes, at: int) -> Batch | None:
         key_id = content[flat_at + 1 : flat_at + 1 + key_bytes].decode(errors="replace")
         return batch._replace(key_id=key_id, sealed=content[flat_at + 1 + key_bytes : end])
     places = np.frombuffer(content, "<u4", other_count, places_at)
-    return batch._replace(flat=content[flat_at:others_at], others=content[others_at:places_at], places=places)
+    flat, others = raw[flat_at - body_at : others_at - body_at], raw[others_at - body_at : places_at - body_at]
+    return batch._replace(flat=flat, others=others, places=places)
 
 
 def good_batches(content: bytes) -> Iterator[Batch]:
@@ -286,7 +297,8 @@ def good_batches(content: bytes) -> Iterator[Batch]:
 
 def chain_anew(previous: bytes, batch: Batch) -> tuple[bytes, bytes]:
     """A batch as it stands behind another one: its bytes and its digest."""
-    return _chained(_SEALED_MARK if batch.key_id else _MARK, previous, bytes(batch.raw))
+    pieces, digest = _chained(_SEALED_MARK if batch.key_id else _MARK, previous, [bytes(batch.raw)])
+    return b"".join(pieces), digest
 
 
 def _has_batch_after(content: bytes, at: int) -> bool:

@@ -26,7 +26,8 @@ from common.wire.codec import encode_body
 
 def through_tables(messages: list[Message]) -> list[bytes]:
     """Messages as the wire has them, after a way through batches and tables."""
-    content, _ = encode_batch(b"", 1, NOW_NS, messages)
+    pieces, _ = encode_batch(b"", 1, NOW_NS, messages)
+    content = b"".join(pieces)
     tables = Tables()
     tables.add(list(read_batches(Path("wal"), b"TPWAL 1 store\n" + content, "store")))
     found: dict[int, bytes] = {}

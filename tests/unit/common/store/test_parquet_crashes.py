@@ -11,7 +11,7 @@ import pytest
 from support.message_builders import NOW_NS, make_tick
 from support.parquet_builders import fill, mixed_messages, parquet_files, reader, writer
 
-from common.store.parquet import converter
+from common.store.parquet import drafting
 from common.store.parquet.manifest import Converted, Manifest
 
 ROUNDS = 6
@@ -21,12 +21,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from common.store.config import StoreConfig
-from common.store.parquet import store as parquet_store
+from common.store.parquet import store as parquet_store, workshop
 from support.message_builders import NOW_NS
 from support.parquet_builders import mixed_messages
 
 parquet_store.WAL_RECORDS_MAX = 300
 parquet_store._FILES_PER_PLACE_MAX = 6
+if sys.argv[2] == "beside":
+    workshop.BATCH_BYTES_MAX = workshop.FILE_BYTES_MAX = -1
 store = parquet_store.open_store(Path(sys.argv[1]), StoreConfig(), True)
 while True:
     last_id = store.append_batch(mixed_messages(store.last_id + 1000, 50), NOW_NS)
@@ -36,14 +38,15 @@ while True:
 
 @pytest.mark.processes
 @pytest.mark.timeout(180)
-def test_kill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
-    """Again and again in the same log, which verifies after each of them."""
+@pytest.mark.parametrize("where", ["here", "beside"])
+def test_kill_at_any_moment_loses_nothing(tmp_path: Path, where: str) -> None:
+    """Again and again in the same log, which verifies after each of them; wherever files are made."""
     chance = random.Random(SEED)
     acknowledged = 0
     for _ in range(ROUNDS):
         batches = chance.randint(1, 60)
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / "log")],
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "log"), where],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         ) as process:
@@ -109,7 +112,7 @@ class TestBetweenSteps:
 
     def test_conversion_in_steps_is_the_same(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """However many batches are taken at a time."""
-        monkeypatch.setattr(converter, "_BYTES_PER_STEP", 1)
+        monkeypatch.setattr(drafting, "_BYTES_PER_STEP", 1)
         messages = fill(tmp_path)
 
         assert [record.message for record in reader(tmp_path).get_events()] == messages

@@ -2,12 +2,15 @@
 
 import errno
 import os
+import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.message_builders import NOW_NS, make_tick, make_ticks
@@ -23,7 +26,7 @@ from common.store.arrays import ArrayStore
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import StoreConfigError, StoreDamagedError, StoreFullError
-from common.store.parquet import files, merge
+from common.store.parquet import files, merge, snapshot
 from common.store.parquet import store as parquet_store
 from common.store.record import Record
 from common.store.retention import Policy
@@ -86,6 +89,26 @@ class TestOtherTools:
         )
 
         assert rows == [("simulated", "BTC/USDT", 5, 99.5), ("simulated", "ETH/USDT", 1, 99.5)]
+
+    def test_one_query_reads_all_types_as_the_readme_says(self, tmp_path: Path) -> None:
+        """Each record's rows once: nothing of the write-ahead part, of what was merged, or of quarantine is met."""
+        messages = fill(tmp_path)
+        with writer(tmp_path) as store:
+            assert store.compact() > 0
+            store.append_batch([make_quote(1), make_quote(2, symbol="XRP/USDT")], NOW_NS)
+        flip(next(path for path in parquet_files(tmp_path) if "XRP" in str(path)))
+        with writer(tmp_path) as store:
+            store.repair(NOW_NS)
+
+        counts = (
+            duckdb.read_parquet(f"{tmp_path}/log/**/*.parquet", hive_partitioning=True, union_by_name=True)
+            .aggregate("type, symbol, count(distinct id)", "type, symbol")
+            .fetchall()
+        )
+
+        assert {symbol for _, symbol, _ in counts} == {"BTC/USDT", "ETH/USDT", None}
+        assert sum(count for _, _, count in counts) == len(messages) + 2  # one more, and the event of the quarantine
+        assert list((tmp_path / "log" / "quarantine").rglob("*.parquet.damaged"))
 
     def test_columns_have_types(self, tmp_path: Path) -> None:
         """Times are times, amounts decimals; nothing is an opaque text."""
@@ -163,13 +186,41 @@ class TestReading:
             opened.append(entry.path)
             return open_file(root, entry, *more)
 
-        monkeypatch.setattr(merge, "open_file", watch)
+        monkeypatch.setattr(snapshot, "open_file", watch)
 
         found = [*reader(tmp_path).read(Selection(symbol="ETH/USDT", from_ns=NOW_NS + 1200, to_ns=NOW_NS + 1250))]
 
         assert found
         assert all("symbol=ETH%2FUSDT" in path for path in opened)
         assert len(opened) < len(parquet_files(tmp_path)) / 3
+
+    def test_memory_stays_flat_however_much_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Four times as many records take no more at once, by time and by id."""
+        monkeypatch.setattr(files, "ROWS_PER_GROUP", 2_048)
+        monkeypatch.setattr(merge, "ROWS_PER_PIECE", 1_024)
+        monkeypatch.setattr(merge, "IDS_PER_STEP", 2_048)
+        peaks = []
+        for count in (10_000, 40_000):
+            folder = tmp_path / str(count)
+            with writer(folder) as store:
+                for first in range(1, count + 1, 1_000):
+                    store.append_batch([make_tick(number) for number in range(first, first + 1_000)], NOW_NS)
+                    if first % 5_000 == 1:
+                        store.settle()
+            for read in (reader(folder).read, reader(folder).get_events):
+                tracemalloc.start()
+                before = pa.total_allocated_bytes()
+                most, found = 0, 0
+                for record in read():
+                    found += 1
+                    if record.id % 100 == 0:
+                        most = max(most, pa.total_allocated_bytes() - before)
+                peaks.append((most + tracemalloc.get_traced_memory()[1]) / 1e6)
+                tracemalloc.stop()
+                assert found == count
+
+        assert peaks[2] < peaks[0] * 1.3
+        assert peaks[3] < peaks[1] * 1.3
 
     def test_arrays_hold_the_ticks_of_messages(self, tmp_path: Path) -> None:
         """The same ticks in the same order, of single messages and of groups; cut where the instrument changes."""
@@ -256,6 +307,24 @@ class TestRetention:
         assert verification.notes == ["7 records of 7 files removed: retention"]
         assert [record.id for record in reader(tmp_path).tail(9)] == [8, 9, 10, 11]
 
+    @pytest.mark.parametrize("by", ["retention", "compaction"])
+    def test_who_reads_meanwhile_is_told(self, tmp_path: Path, by: str) -> None:
+        """A file that was taken out is no missing one."""
+        for _ in range(2):
+            with writer(tmp_path) as store:
+                store.append_batch([make_tick(day + 1, timestamp_ns=NOW_NS + day * NS_PER_DAY) for day in range(5)])
+        records = reader(tmp_path).read()
+        next(records)
+        with writer(tmp_path) as store:
+            if by == "retention":
+                store.prune(Policy(older_than_ns=NS_PER_DAY), NOW_NS + 10 * NS_PER_DAY)
+            else:
+                store.compact()
+                store.compact()  # the first left what it replaced to its readers
+
+        with pytest.raises(StoreDamagedError, match=f"taken out while it was read, by {by}; read again"):
+            list(records)
+
     def test_size_and_type_have_limits_of_their_own(self, tmp_path: Path) -> None:
         """Orders stay, and so does the newest part, whatever the size."""
         order = sample_message(OrderFilled)
@@ -308,7 +377,9 @@ class TestWriting:
         with writer(tmp_path) as store:
             store.append(make_tick(1), NOW_NS)
             with monkeypatch.context() as patch:
-                patch.setattr(os, "write", full_after(written, os.write))
+                limited = full_after(written, os.write)
+                patch.setattr(os, "write", limited)
+                patch.setattr(os, "writev", lambda to, pieces: limited(to, b"".join(pieces)))
                 with pytest.raises(StoreFullError, match="nothing of the batch was recorded"):
                     store.append_batch([make_tick(2), make_tick(3)], NOW_NS)
             assert store.last_id == 1
@@ -333,6 +404,25 @@ class TestWriting:
 
         assert [record.message for record in reader(tmp_path).get_events()] == mixed_messages()
         assert not list((tmp_path / "log").rglob("*.tmp"))
+
+    def test_no_batch_waits_for_a_full_file_to_be_synced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The thread that converts it syncs it first; `flush` waits for that as well."""
+        monkeypatch.setattr(parquet_store, "WAL_RECORDS_MAX", 10)
+        sync, threads = os.fdatasync, []
+
+        def watch(descriptor: int) -> None:
+            threads.append(threading.current_thread().name)
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", watch)
+        with writer(tmp_path) as store:
+            for number in range(0, 50, 10):
+                store.append_batch(mixed_messages(2000 + number, 10), NOW_NS)
+            store.settle()
+            assert set(threads) == {"parquet"}
+            assert len(threads) >= 5
+
+        assert len(list(reader(tmp_path).get_events())) == 50
 
     def test_room_for_others_is_kept(self, tmp_path: Path) -> None:
         """A log must not take the journal's last bytes."""

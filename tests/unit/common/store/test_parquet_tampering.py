@@ -8,13 +8,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.message_builders import NOW_NS, make_tick
-from support.parquet_builders import fill, mixed_messages, parquet_files, reader, writer
+from support.parquet_builders import fill, make_quote, mixed_messages, parquet_files, reader, writer
 
 from common.clock import SystemClock
+from common.events.base import Message
 from common.store.chain import first_link, next_link
 from common.store.config import StoreConfig
 from common.store.contract import CannotVerifyError, StoreDamagedError
 from common.store.parquet.files import digest_of
+from common.store.selection import Selection
 
 
 def wal_of(folder: Path) -> Path:
@@ -154,6 +156,20 @@ class TestManifest:
         damages = reader(tmp_path).verify().damages
 
         assert damages[0].place.startswith(f"{path} line ")
+
+    def test_what_whole_lines_name_stays_readable(self, tmp_path: Path) -> None:
+        """Records in the order of their ids up to the damage, then the damage; a second reader meets the same."""
+        messages = fill(tmp_path)
+        path = tmp_path / "log" / "manifest.jsonl"
+        lines = path.read_text().splitlines()
+        lines[2] = lines[2].replace("1", "2", 1)
+        path.write_text("\n".join(lines) + "\n")
+
+        for _ in range(2):
+            given: list[Message] = []
+            with pytest.raises(StoreDamagedError, match=r"line 3.*other tools read the Parquet files"):
+                given.extend(record.message for record in reader(tmp_path).get_events())
+            assert given == messages[:100]
 
     def test_cut_manifest_is_found(self, tmp_path: Path) -> None:
         """The files that it no longer names are strangers, and an anchor has seen more records."""
@@ -300,3 +316,22 @@ class TestCopies:
         assert any("removed: quarantine" in note for note in verification.notes)
         entries = [json.loads(line)["entry"] for line in (tmp_path / "log" / "manifest.jsonl").read_text().splitlines()]
         assert "quarantine" in [entry.get("reason") for entry in entries]
+
+
+def test_no_flipped_byte_changes_what_is_read(tmp_path: Path) -> None:
+    """Every byte of a file: pages, their heads, the footer. Reading raises, whichever part of it is asked for."""
+    with writer(tmp_path) as store:
+        store.append_batch([make_quote(number) for number in range(1, 21)], NOW_NS)
+    (path,) = parquet_files(tmp_path)
+    content = path.read_bytes()
+    store = reader(tmp_path)
+
+    for at in range(len(content)):
+        changed = bytearray(content)
+        changed[at] ^= 0x10
+        path.write_bytes(bytes(changed))
+        with pytest.raises(StoreDamagedError, match=r"not (what was|those that were) written"):
+            list(store.read(Selection(symbol="BTC/USDT")))
+
+    path.write_bytes(content)
+    assert len(list(store.read())) == 20
