@@ -194,6 +194,8 @@ def _words_for(info: inspected.Type) -> str:
 
 
 def _range(info: inspected.IntType | inspected.FloatType) -> str:
+    if info.le == 2**63 - 1:
+        return " of 64 bits"
     if info.ge is not None and info.le is not None:
         return f" {info.ge:g} to {info.le:g}"
     return "" if info.ge is None else f" from {info.ge:g}"

@@ -53,7 +53,10 @@ def test_decimal_comes_back_as_it_was_written(text: str) -> None:
 
 def test_whole_number_of_64_bits_comes_back() -> None:
     """No column of this type holds it, so the row has the wire's bytes."""
-    messages: list[Message] = [make_tick(2**63 + 5), *(make_tick(number) for number in range(200, 300))]
+    messages: list[Message] = [
+        make_tick(2**63 + 5, timestamp_ns=NOW_NS),
+        *(make_tick(number) for number in range(200, 300)),
+    ]
 
     assert through_tables(messages) == [encode_body(message) for message in messages]
 
@@ -61,7 +64,7 @@ def test_whole_number_of_64_bits_comes_back() -> None:
 def test_only_odd_rows_are_bytes() -> None:
     """One odd message makes no others opaque."""
     messages = [sample_message(BalanceUpdated)] * 3
-    odd = make_quote(2**63)
+    odd = make_quote(2**63, timestamp_ns=0)
 
     table = columns_of(type(odd)).table([1, 2], [0, 0], [make_quote(5), odd])
 
