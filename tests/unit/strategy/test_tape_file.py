@@ -229,7 +229,7 @@ def test_message_that_no_tape_can_hold_ends_it(tmp_path: Path) -> None:
     stage = TapedStage(tmp_path)
 
     with capture_logs() as logs:
-        stage.market(make_tick(2**64 - 1), make_tick(1))
+        stage.market(make_tick(2**64 - 1, timestamp_ns=NOW_NS), make_tick(1))
         stage.file.write()
 
     assert [entry["event"] for entry in logs] == ["tape_ended"]
