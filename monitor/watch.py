@@ -12,6 +12,7 @@ from monitor.status import read_reports
 from monitor.tally import Tally
 
 FRAMES_PER_LOOK_MAX = 10_000
+LOOKS_PER_FILES = 4  # about once a second: a life that nobody has heard yet is in its file
 
 
 class Watch:
@@ -24,6 +25,7 @@ class Watch:
             ConfigError: Telemetry is bound already.
         """
         self.tally = Tally()
+        self._looks = 0
         self._config = config
         self._on_event = on_event
         self._reports = Subscriber(["process.*.*", "alarm.*.*"])
@@ -37,6 +39,9 @@ class Watch:
         self._waiter.wait(timeout_ms)
         drain(self._telemetry, self._on_telemetry_frame, FRAMES_PER_LOOK_MAX)
         drain(self._events, self._on_event_frame, FRAMES_PER_LOOK_MAX)
+        self._looks += 1
+        if self._looks % LOOKS_PER_FILES == 0:
+            self.read_files()
 
     def read_files(self) -> None:
         """Take the last reports from the run directory: those that were sent before we listened, or after."""

@@ -9,6 +9,8 @@ import pytest
 from common.events.base import Message
 from common.events.registry import MESSAGE_TYPES, type_name
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers", "recorder")
 TYPE_NAMES = {message_type.__name__ for message_type in MESSAGE_TYPES}

@@ -16,6 +16,8 @@ import pytest
 from common.config import load
 from common.run_directory import RunDirectory
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = ("gateway", "exchange", "strategy", "executor", "monitor", "watchdog", "workers", "recorder")
 ROOT_FILES = {

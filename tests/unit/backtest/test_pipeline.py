@@ -42,6 +42,7 @@ def market_of(name: str) -> Any:
     return make_source(is_both=name == "two instruments")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("market", ["one instrument", "two instruments", "messages"])
 @pytest.mark.parametrize("strategy", [Taker, Maker, GroupTaker])
 @pytest.mark.parametrize("group_ms", [0, 7])

@@ -25,6 +25,8 @@ from common.store.parquet import store as parquet_store, workshop
 from support.message_builders import NOW_NS
 from support.parquet_builders import mixed_messages
 
+pytestmark = pytest.mark.unmeasured
+
 parquet_store.WAL_RECORDS_MAX = 300
 parquet_store._FILES_PER_PLACE_MAX = 6
 if sys.argv[2] == "beside":
