@@ -14,6 +14,7 @@ from support.parquet_builders import fill, mixed_messages, parquet_files, reader
 from common.store.parquet import drafting
 from common.store.parquet.manifest import Converted, Manifest
 
+pytestmark = pytest.mark.unmeasured
 ROUNDS = 6
 SEED = 20_240_809
 # Says after each batch which record is acknowledged. Small write-ahead files: most kills meet a conversion.
@@ -24,8 +25,6 @@ from common.store.config import StoreConfig
 from common.store.parquet import store as parquet_store, workshop
 from support.message_builders import NOW_NS
 from support.parquet_builders import mixed_messages
-
-pytestmark = pytest.mark.unmeasured
 
 parquet_store.WAL_RECORDS_MAX = 300
 parquet_store._FILES_PER_PLACE_MAX = 6
