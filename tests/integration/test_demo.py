@@ -18,7 +18,7 @@ from support.real_data import CAPTURE_DIRECTORY, real_capture
 
 from monitor.report import print_summary
 
-pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 CAPTURE_LINES = 12_000  # of the 58,325 of the capture
 SUMMARY_KEYS = {

@@ -16,7 +16,7 @@ from chaos.drills.scenarios import DRILLS, Setting
 from common.errors import ExitCode
 from executor.service import JOURNAL_NAME
 
-pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 FAULTS = 5
 
 

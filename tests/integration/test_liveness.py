@@ -10,7 +10,7 @@ from support.demo import PROCESSES, Demo
 from support.eventually import eventually
 from support.pipeline import View, run_tickpulse
 
-pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 HEALED_S_MAX = 15.0  # patience for a busy machine; alone it takes 2.5 s
 FOUND_MS_MAX = 2_000

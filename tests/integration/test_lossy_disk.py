@@ -16,7 +16,7 @@ from chaos.drills.report import format_drill_report, make_drill_report
 from common.errors import FatalError
 from executor.journal import open_readonly, read_entries
 
-pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 FILES = {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-journal"}
 # Tells of each entry that it may rely on.
 WRITER = """

@@ -15,7 +15,7 @@ from common.store.config import StoreConfig
 from executor.history import JournalHistory
 
 pytestmark = [
-    pytest.mark.processes(row="supervised"),
+    pytest.mark.processes,
     pytest.mark.unmeasured,
     pytest.mark.skipif(importlib.util.find_spec("common.store.jsonl") is None, reason="needs the format JSON Lines"),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.pipeline import Pipeline, View, make_config
 
-pytestmark = [pytest.mark.processes(row="supervised"), pytest.mark.unmeasured]
+pytestmark = [pytest.mark.processes, pytest.mark.unmeasured]
 
 READ_MODELS = ("positions", "audit")
 
