@@ -10,6 +10,6 @@ hypothesis.settings.load_profile("tickpulse")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Whatever draws its examples is run without coverage: a hundred of them take the lines of the tests beside them."""
+    """What draws examples runs without coverage: a hundred of them take the lines of the tests beside them."""
     if is_hypothesis_test(getattr(item, "obj", None)):
         item.add_marker(pytest.mark.unmeasured)
