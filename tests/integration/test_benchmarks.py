@@ -153,7 +153,7 @@ def test_halts_leave_nothing_working_and_let_nothing_through(scratch: Path) -> N
     assert "MISMATCH" not in text
 
 
-@pytest.mark.skip(reason="one time in four the benchmark does not end within 20 s of the signal; the cause is not found yet")
+@pytest.mark.skip(reason="now and then it has not ended 20 s after the signal; the cause is not found yet")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_benchmark_that_is_interrupted_leaves_nothing_behind(scratch: Path, number: int) -> None:
     """Neither a process nor a directory, and the exit code says who ended it."""
