@@ -11,8 +11,9 @@ import msgspec
 
 from common.events.base import DRAFT
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
+from exchange.memory_ledger import MemoryLedger
 from exchange.ports import ALL
-from exchange.records import Halt, RecordedOrder, RecordedReplacement, check_numbers, first_record, order_after
+from exchange.records import RecordedOrder, RecordedReplacement, check_numbers, first_record, order_after
 from executor.entries import Entry
 from executor.snapshot import Snapshot
 from strategy.checkpoint import Checkpoint
@@ -67,11 +68,11 @@ class ForgetfulOutboxStore:
         """Nothing to remove."""
 
 
-class RollingLedger:
+class RollingLedger(MemoryLedger):
     """The ledger of the exchange: open orders, and the newest of what has ended."""
 
     def __init__(self, ended_max: int) -> None:
-        self._orders: dict[str, RecordedOrder] = {}
+        super().__init__()
         self._open: dict[str, RecordedOrder] = {}
         self._ended: deque[str] = deque()
         self._ended_max = ended_max
@@ -79,17 +80,9 @@ class RollingLedger:
         self._execution_count = 0
         self._order_counts: dict[str, int] = {}
         self._order_count = 0
-        self._replacements: dict[str, RecordedReplacement] = {}
-        self._epochs: dict[str, int] = {}
-        self._halts: list[Halt] = []
-
-    def find(self, client_order_id: str) -> RecordedOrder | None:
-        """The order with this id, unless it ended long ago."""
-        return self._orders.get(client_order_id)
 
     def record_submission(self, request: SubmitOrder, answer: OrderAnswered, now_ns: int) -> bool:
-        """Keep an order with its first answer, and tell whether it is new."""
-        if request.client_order_id in self._orders:
+        if request.client_order_id in self.orders:
             return False
         order = first_record(request, answer, self._order_count + 1, now_ns)
         self._order_count += 1
@@ -97,18 +90,12 @@ class RollingLedger:
         self._keep(order)
         return True
 
-    def record_repeat(self, client_order_id: str) -> None:
-        """Count that a known id was submitted again."""
-        order = self._orders[client_order_id]
-        self._orders[client_order_id] = msgspec.structs.replace(order, submissions=order.submissions + 1)
-
     def record_executions(
         self, executions: Sequence[ExecutionReported], replacement: RecordedReplacement | None = None
     ) -> None:
-        """Keep reports and what they make of their orders."""
         check_numbers(executions, self._execution_count)
         for execution in executions:
-            self._keep(order_after(self._orders[execution.client_order_id], execution))
+            self._keep(order_after(self.orders[execution.client_order_id], execution))
         if replacement is not None:
             self.record_replacement(replacement)
         self._execution_count += len(executions)
@@ -116,13 +103,9 @@ class RollingLedger:
 
     def record_replacement(self, replacement: RecordedReplacement) -> None:
         """Keep a replacement with its answer; the oldest makes room."""
-        self._replacements[replacement.replace_id] = replacement
+        super().record_replacement(replacement)
         if len(self._replacements) > self._ended_max:
             del self._replacements[next(iter(self._replacements))]
-
-    def find_replacement(self, replace_id: str) -> RecordedReplacement | None:
-        """The replacement with this id."""
-        return self._replacements.get(replace_id)
 
     def executions_from(self, number: int, count_max: int) -> list[ExecutionReported]:
         """At most so many of the newest reports from a number on."""
@@ -130,48 +113,24 @@ class RollingLedger:
         return found[:count_max]
 
     def open_orders(self, after_number: int = 0, count_max: int = ALL) -> list[RecordedOrder]:
-        """The orders that still work, in order of arrival."""
         found = [order for order in self._open.values() if order.arrival_number > after_number]
         return found if count_max == ALL else found[:count_max]
 
     def order_counts(self) -> dict[str, int]:
-        """How many orders each source has submitted."""
         return dict(self._order_counts)
 
-    def epochs(self) -> dict[str, int]:
-        """The newest life of each source."""
-        return dict(self._epochs)
-
-    def record_epoch(self, source: str, epoch: int) -> None:
-        """Remember the newest life of a source."""
-        self._epochs[source] = epoch
-
-    def halts(self) -> list[Halt]:
-        """Every halt there was."""
-        return list(self._halts)
-
-    def record_halt(self, halt: Halt) -> None:
-        """Remember that nothing new is placed."""
-        self._halts.append(halt)
-
-    def clear_halts(self, now_ns: int) -> None:
-        """Let new orders in again."""
-        self._halts.clear()
-
     def last_execution_number(self) -> int:
-        """The newest execution."""
         return self._execution_count
 
     def last_order_number(self) -> int:
-        """The newest arrival."""
         return self._order_count
 
     def _keep(self, order: RecordedOrder) -> None:
-        self._orders[order.client_order_id] = order
+        self.orders[order.client_order_id] = order
         if order.is_open:
             self._open[order.client_order_id] = order
             return
         self._open.pop(order.client_order_id, None)
         self._ended.append(order.client_order_id)
         if len(self._ended) > self._ended_max:
-            self._orders.pop(self._ended.popleft(), None)
+            self.orders.pop(self._ended.popleft(), None)

@@ -8,11 +8,11 @@ import msgspec
 
 from chaos.facts import Facts, Intent, Submission
 from chaos.machine import PassPoint
-from chaos.memory_ledger import MemoryLedger
 from chaos.memory_outbox_store import MemoryOutboxStore
 from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.venue import ExecutionReported, OrderAnswered, SubmitOrder
+from exchange.memory_ledger import MemoryLedger
 from exchange.records import Halt, RecordedReplacement, check_numbers
 from executor.archive import find_instruction_history, find_order_history
 from executor.entries import Entry, ExecutionTaken, OrderIntended, SignalDenied, TradingStateMoved

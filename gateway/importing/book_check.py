@@ -1,7 +1,10 @@
 """The book rebuilt from depth beside the venue's own best prices, wherever both speak of the same update. Pure."""
 
+from typing import Any
+
 import msgspec
 
+from common.events.base import DRAFT
 from common.events.market import BookDelta, BookSnapshot
 from common.order_book import Level, OrderBook
 from gateway.feeds.base import DepthSnapshot, DepthUpdate, QuoteUpdate
@@ -83,31 +86,16 @@ class BookCheck:
 
 
 def _event(update: DepthUpdate | DepthSnapshot) -> BookDelta | BookSnapshot:
+    common: dict[str, Any] = {
+        **DRAFT,
+        "timestamp_ns": update.local_timestamp_ns,
+        "exchange": "",
+        "symbol": "",
+        "raw_symbol": update.raw_symbol,
+        "local_timestamp_ns": update.local_timestamp_ns,
+        "bids": update.bids,
+        "asks": update.asks,
+    }
     if isinstance(update, DepthSnapshot):
-        return BookSnapshot(
-            source="",
-            epoch=0,
-            seq=0,
-            timestamp_ns=update.local_timestamp_ns,
-            exchange="",
-            symbol="",
-            raw_symbol=update.raw_symbol,
-            local_timestamp_ns=update.local_timestamp_ns,
-            update_id=update.update_id,
-            bids=update.bids,
-            asks=update.asks,
-        )
-    return BookDelta(
-        source="",
-        epoch=0,
-        seq=0,
-        timestamp_ns=update.local_timestamp_ns,
-        exchange="",
-        symbol="",
-        raw_symbol=update.raw_symbol,
-        local_timestamp_ns=update.local_timestamp_ns,
-        first_update_id=update.first_update_id,
-        last_update_id=update.last_update_id,
-        bids=update.bids,
-        asks=update.asks,
-    )
+        return BookSnapshot(update_id=update.update_id, **common)
+    return BookDelta(first_update_id=update.first_update_id, last_update_id=update.last_update_id, **common)

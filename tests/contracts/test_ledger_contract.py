@@ -11,12 +11,12 @@ from support.exchange_builders import NOW_NS, make_answer, make_execution, make_
 
 from chaos.disk import VirtualFile, VirtualLedger
 from chaos.facts import Facts
-from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.base import DRAFT
 from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome, ExecutionReported, ExecutionType, terms_of
 from exchange.ledger import Ledger
+from exchange.memory_ledger import MemoryLedger
 from exchange.ports import OrderLedger
 from exchange.records import Halt, make_replacement, terms_key
 

@@ -9,13 +9,13 @@ import pytest
 from support.exchange_builders import make_tick, make_venue
 from support.executor_builders import ExecutorHarness, make_instrument
 
-from chaos.memory_ledger import MemoryLedger
 from common.clock import NS_PER_MS
 from common.events.base import DRAFT
 from common.events.risk import AlarmRaised, ControlAction, ControlRequested
 from common.events.trading import OrderStatus
 from common.events.venue import ExecutionReported
 from exchange.desk import Alarm, OrderDesk
+from exchange.memory_ledger import MemoryLedger
 from exchange.simulated.faults import Fault, FaultName, FaultPlan, FaultsConfig
 from exchange.simulated.faulty_line import CrashInjected, FaultyLine
 from exchange.simulated.forgetting import SEPARATOR, ClientIdMemory

@@ -205,7 +205,7 @@ def test_memory_holds_a_window_however_long_the_range() -> None:
     assert len(pipeline.recording.fills()) == 500
     assert len(pipeline.executor.book.orders) <= 101
     assert len(pipeline.executor.book.signals) <= 101
-    assert len(pipeline._desk._ledger._orders) <= 101  # type: ignore[attr-defined]
+    assert len(pipeline._desk._ledger.orders) <= 101  # type: ignore[attr-defined]
     assert len(pipeline.engines["test"].outbox) == 0
     assert len(pipeline.recording._underway) == 0
     assert len(pipeline.tape.times) <= 2_000

@@ -8,12 +8,12 @@ from support.executor_builders import make_denial, make_intent, make_report, mak
 
 from chaos.facts import Ending, Facts, Invariant
 from chaos.invariants import INVARIANTS, Agreement, Isolation, Live, NoDuplicate, NoLoss, Ordered
-from chaos.memory_ledger import MemoryLedger
 from chaos.safety_invariants import PERSON, Halted, Limited
 from common.events.risk import TradingState
 from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome
 from exchange.answers import make_answer
+from exchange.memory_ledger import MemoryLedger
 from executor.book import Book
 from executor.entries import Entry, ExecutionTaken, TradingStateMoved
 from executor.limits import RiskLimits

@@ -13,10 +13,10 @@ from support.exchange_builders import (
     make_venue,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.events.venue import AccountReported, ExecutionReported, ExecutionType
 from exchange.account import Account
 from exchange.desk import OrderDesk
+from exchange.memory_ledger import MemoryLedger
 
 
 def make_desk(ledger: MemoryLedger, **balances: str) -> OrderDesk:

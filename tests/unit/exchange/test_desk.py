@@ -17,7 +17,6 @@ from support.exchange_builders import (
     make_venue,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.trading import OrderStatus
 from common.events.venue import (
@@ -30,6 +29,7 @@ from common.events.venue import (
     SubmitOrder,
 )
 from exchange.desk import OrderDesk
+from exchange.memory_ledger import MemoryLedger
 from exchange.records import RecordedReplacement
 from exchange.simulated.venue import SimulatedVenue
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.exchange_builders import NOW_NS, make_cancel, make_instrument, make_query, make_submit, make_tick
 
-from chaos.memory_ledger import MemoryLedger
 from common.errors import FatalError
 from common.events.market import Tick
 from common.events.trading import OrderStatus
 from common.events.venue import AnswerOutcome, CancelOrder, ExecutionReported, OrderAnswered, SubmitOrder
 from common.instruments import InstrumentTable
 from exchange.desk import OrderDesk
+from exchange.memory_ledger import MemoryLedger
 from exchange.records import RecordedReplacement
 from exchange.simulated.config import SimulatedVenueConfig
 from exchange.simulated.venue import SimulatedVenue

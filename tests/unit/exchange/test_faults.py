@@ -16,7 +16,6 @@ from support.exchange_builders import (
     make_venue,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.errors import ConfigError
 from common.events.base import Message
 from common.events.venue import (
@@ -31,6 +30,7 @@ from exchange.desk import OrderDesk
 from exchange.fault_file import make_plan, read_faults
 from exchange.ledger import Ledger
 from exchange.ledger_reading import read_ledger
+from exchange.memory_ledger import MemoryLedger
 from exchange.simulated.faults import Fault, FaultName, FaultPlan, FaultsConfig, RememberedFor
 from exchange.simulated.faulty_line import CrashInjected, FaultyLine
 from exchange.simulated.forgetting import ClientIdMemory

@@ -14,7 +14,6 @@ from support.exchange_builders import (
     make_venue,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.events.venue import (
     AnswerOutcome,
     CancelOrder,
@@ -26,6 +25,7 @@ from common.events.venue import (
     SubmitOrder,
 )
 from exchange.desk import OrderDesk
+from exchange.memory_ledger import MemoryLedger
 
 SECOND_NS = 1_000_000_000
 

@@ -17,9 +17,9 @@ from support.exchange_builders import (
     make_venue,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.events.venue import AnswerOutcome, ExecutionType, OrderAnswered, OrdersCancelled, RequestRefused
 from exchange.desk import Alarm, OrderDesk, Reply
+from exchange.memory_ledger import MemoryLedger
 
 SILENCE_NS_MAX = 10_000_000_000
 

@@ -17,11 +17,11 @@ from support.exchange_builders import (
     submit,
 )
 
-from chaos.memory_ledger import MemoryLedger
 from common.events.market import Tick, Trade
 from common.events.venue import CancelOrder, ExecutionReported, ExecutionType, SubmitOrder
 from common.instruments import InstrumentTable
 from exchange.desk import OrderDesk
+from exchange.memory_ledger import MemoryLedger
 from exchange.simulated.config import SimulatedVenueConfig
 from exchange.simulated.orders import VenueOrder
 from exchange.simulated.venue import SimulatedVenue
